@@ -1,0 +1,27 @@
+"""led_rl: does RL post-training make a language model stop exploring, and can its own layers give it back?
+
+Importing the package loads neither torch nor transformers; names are loaded when they are first used.
+"""
+
+from importlib import import_module
+from typing import Any
+
+_EXPORTS = {
+    "LED": "led_rl.decoding.led",
+    "PRESETS": "led_rl.decoding.led",
+    "Engine": "led_rl.decoding.engine",
+    "EngineConfig": "led_rl.decoding.engine",
+    "Lens": "led_rl.models.lens",
+    "load_policy": "led_rl.models.loading",
+}
+__all__ = sorted(_EXPORTS)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _EXPORTS:
+        raise AttributeError(f"module 'led_rl' has no attribute {name!r}")
+    return getattr(import_module(_EXPORTS[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_EXPORTS])

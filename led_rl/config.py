@@ -1,0 +1,50 @@
+"""Command line and YAML to frozen dataclasses, strictly: an unknown key is an error.
+
+Every script's configuration is one dataclass; `--config F` reads YAML, dotted options override it
+(`--task.countdown.max_number 15`), and a field's docstring is its help.
+"""
+
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from jsonargparse import ArgumentParser
+
+Config = TypeVar("Config")
+
+
+def parse(
+    kind: type[Config], description: str, argv: Sequence[str] | None = None, default_file: Path | None = None
+) -> tuple[Config, dict[str, Any]]:
+    """The configuration, and the same as a plain dictionary to record.
+
+    Args:
+        kind: a dataclass.
+        description: shown by --help.
+        argv: the command line; None for the process's own.
+        default_file: YAML read when no --config is given.
+
+    Bad input ends the process with exit code 2 and one message that names the key.
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    parser = ArgumentParser(description=description, exit_on_error=True)
+    parser.add_argument("--config", action="config", help="YAML file with any of the options below")
+    parser.add_class_arguments(kind, None)
+    if default_file is not None and not any(a == "--config" or a.startswith("--config=") for a in arguments):
+        arguments = ["--config", str(default_file), *arguments]
+    parsed = parser.parse_args(arguments)
+    config = parser.instantiate_classes(parsed)
+    fields = {key: value for key, value in vars(config).items() if key != "config"}
+    plain = parsed.clone(with_meta=False).as_dict()
+    plain.pop("config", None)
+    return kind(**fields), plain
+
+
+def guarded(main: Callable[[Sequence[str] | None], int], argv: Sequence[str] | None = None) -> int:
+    """Run a script's main; bad input (ValueError) becomes one line on stderr and exit code 2."""
+    try:
+        return main(argv)
+    except ValueError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2

@@ -1,0 +1,81 @@
+"""Next-token distributions on a support, as pure functions.
+
+A support is the set S of tokens that truncation kept, in ascending token order so that inverse-CDF draws run over a
+fixed order. Letters: B rows, D depths, K kept tokens, V vocabulary.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Support:
+    """The tokens kept for each row.
+
+    Attributes:
+        tokens: (B, K) token ids, ascending.
+        kept: (B, K) bool; False where top-p or min-p cut further than K.
+        mass: (B, K) probability under the softmax over the FULL vocabulary, 0 where not kept.
+        peak: (B,) the largest probability of the full distribution, `p1`, before any truncation.
+    """
+
+    tokens: Tensor
+    kept: Tensor
+    mass: Tensor
+    peak: Tensor
+
+    @property
+    def probabilities(self) -> Tensor:
+        """(B, K) the mass renormalised over S: `pi_S`."""
+        return self.mass / self.mass.sum(-1, keepdim=True)
+
+
+def truncate(logits: Tensor, temperature: float, top_k: int = 0, top_p: float = 1.0, min_p: float = 0.0) -> Support:
+    """Temperature, then top-k, then top-p and min-p on what top-k left (the order of transformers' warpers).
+
+    Args:
+        logits: (B, V), finite or -inf; any float dtype, computed in float32 or wider.
+        temperature: positive; applied once, before everything.
+        top_k: tokens kept; 0, or more than V, keeps all.
+        top_p: the smallest set of most probable tokens whose renormalised mass reaches top_p.
+        min_p: tokens at least min_p times as probable as the most probable one.
+    """
+    scaled = logits.to(torch.promote_types(logits.dtype, torch.float32)) / temperature
+    normaliser = torch.logsumexp(scaled, -1, keepdim=True)
+    peak = (scaled.amax(-1, keepdim=True) - normaliser).exp().squeeze(-1)
+    vocabulary = logits.shape[-1]
+    if 0 < top_k < vocabulary:
+        tokens = scaled.topk(top_k, -1).indices.sort(-1).values
+        mass = (scaled.gather(-1, tokens) - normaliser).exp()
+    else:
+        tokens = torch.arange(vocabulary, device=logits.device).expand(logits.shape[0], vocabulary)
+        mass = (scaled - normaliser).exp()
+    kept = torch.ones_like(mass, dtype=torch.bool)
+    if top_p < 1.0:
+        probabilities = mass / mass.sum(-1, keepdim=True)
+        ordered, order = probabilities.sort(dim=-1, descending=True, stable=True)
+        before = ordered.cumsum(-1) - ordered
+        kept &= torch.zeros_like(kept).scatter(-1, order, before < top_p)
+    if min_p > 0.0:
+        kept &= mass >= min_p * mass.amax(-1, keepdim=True)
+    return Support(tokens, kept, torch.where(kept, mass, 0.0), peak)
+
+
+def inverse_cdf(weights: Tensor, uniforms: Tensor) -> Tensor:
+    """The index each uniform number falls on. weights (B, K) >= 0 with a positive sum, uniforms (B,) in [0, 1) -> (B,).
+
+    An index of weight 0 is never returned: rounding at the top end falls back to the last positive weight.
+    """
+    cumulative = weights.to(torch.float64).cumsum(-1)
+    point = uniforms.to(torch.float64).unsqueeze(-1) * cumulative[:, -1:]
+    index = torch.searchsorted(cumulative, point, right=True).squeeze(-1)
+    order = torch.arange(weights.shape[-1], device=weights.device)
+    last_positive = torch.where(weights > 0, order, 0).amax(-1)
+    return torch.minimum(index, last_positive)
+
+
+def entropy_nats(probabilities: Tensor) -> Tensor:
+    """Shannon entropy in nats over the last axis, exact 0 at p = 0."""
+    return -torch.xlogy(probabilities, probabilities).sum(-1)

@@ -1,0 +1,312 @@
+"""The engine: one KV-cache loop that runs every sampler.
+
+One prefill per distinct prompt serves all its samples; rows that finish leave at once and waiting prompts take their
+place; what a sample draws depends on its key alone. Letters: B rows in flight, R most rows, S positions, H width.
+"""
+
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+from transformers.cache_utils import DynamicCache
+
+from led_rl.decoding.cache import ColumnCache
+from led_rl.decoding.samplers import Draw, Sampler, Step
+from led_rl.models.lens import Lens
+
+REFILL_SHARE = 8  # rows enter when an eighth of the batch is free: a prefill per row would cost more than idle rows
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """A prompt and the keys of the samples wanted of it."""
+
+    input_ids: Sequence[int]
+    keys: Sequence[int]
+
+
+@dataclass(frozen=True)
+class Completion:
+    """One sample: indices into the prompts and into its keys, token ids up to and including the end token.
+
+    `truncated` if the budget ended it. The four records, one number a token, are empty unless asked for: log q,
+    log pi_S, explored (0 or 1), index of the depth where e stopped (-1: no e).
+    """
+
+    prompt: int
+    sample: int
+    tokens: list[int]
+    truncated: bool
+    log_q: list[float] = field(default_factory=list)
+    log_pi: list[float] = field(default_factory=list)
+    explored: list[int] = field(default_factory=list)
+    depth: list[int] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class EngineConfig:
+    """Limits of the engine.
+
+    Args:
+        max_new_tokens: tokens a completion may have, the end token included
+        max_rows: most samples in flight
+        max_batch_tokens: most cache positions in flight (rows x columns), which bounds memory
+    """
+
+    max_new_tokens: int = 64
+    max_rows: int = 512
+    max_batch_tokens: int = 131_072
+
+    def __post_init__(self) -> None:
+        for name in ("max_new_tokens", "max_rows", "max_batch_tokens"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"engine.{name}={getattr(self, name)}: must be at least 1")
+
+
+@dataclass(frozen=True)
+class ThinkTokens:
+    """Token ids that open and close the thinking; without a closing token the whole completion counts as thinking."""
+
+    start: int | None = None
+    end: int | None = None
+
+    def open_after(self, input_ids: Sequence[int]) -> bool:
+        """Whether a completion of this prompt begins inside the thinking."""
+        if self.end is None:
+            return True
+        for token in reversed(input_ids):
+            if token in (self.start, self.end):
+                return token == self.start
+        return self.start is None
+
+    def after(self, thinking: Tensor, tokens: Tensor) -> Tensor:
+        """(B,) bool after these tokens."""
+        if self.end is None:
+            return thinking
+        opened = thinking if self.start is None else thinking | (tokens == self.start)
+        return opened & (tokens != self.end)
+
+
+class Engine:
+    """Samples completions of many prompts from one model.
+
+    Args:
+        lens: the model.
+        sampler: how the next token is chosen.
+        end_tokens: ids that end a completion.
+        config: limits.
+        think: ids around the thinking.
+        record: keep log q, log pi_S, explored and depth for every token.
+    """
+
+    def __init__(
+        self,
+        lens: Lens,
+        sampler: Sampler,
+        end_tokens: Iterable[int],
+        config: EngineConfig,
+        think: ThinkTokens | None = None,
+        record: bool = False,
+    ) -> None:
+        lens.check_depths(sampler.depths)
+        self.lens, self.sampler, self.config, self.record = lens, sampler, config, record
+        self.think = think or ThinkTokens()
+        self.end_tokens = torch.tensor(sorted(set(end_tokens)), dtype=torch.long, device=lens.device)
+
+    def run(self, prompts: Sequence[Prompt]) -> list[Completion]:
+        """All completions, ordered by prompt and sample."""
+        return sorted(self.stream(prompts), key=lambda completion: (completion.prompt, completion.sample))
+
+    @torch.no_grad()
+    def stream(self, prompts: Sequence[Prompt]) -> Iterator[Completion]:
+        """Completions as they finish. ValueError if a prompt is empty or beyond the model's context."""
+        self._check(prompts)
+        if any(prompt.keys for prompt in prompts):
+            yield from _Run(self, prompts).completions()
+
+    def _check(self, prompts: Sequence[Prompt]) -> None:
+        context = getattr(self.lens.model.config.get_text_config(), "max_position_embeddings", None)
+        for index, prompt in enumerate(prompts):
+            if not len(prompt.input_ids):
+                raise ValueError(f"prompt {index} is empty: a completion needs at least one token to continue")
+            needed = len(prompt.input_ids) + self.config.max_new_tokens
+            if context is not None and needed > context:
+                raise ValueError(
+                    f"prompt {index} has {len(prompt.input_ids)} tokens and max_new_tokens="
+                    f"{self.config.max_new_tokens}, together above the model's context of {context}: shorten the "
+                    "prompt or lower max_new_tokens"
+                )
+
+
+class _Run:
+    """The state of one call: rows 0..count-1 are in flight."""
+
+    def __init__(self, engine: Engine, prompts: Sequence[Prompt]) -> None:
+        self.engine, self.prompts = engine, prompts
+        config, device = engine.config, engine.lens.device
+        self.waiting = deque(
+            (index, sample) for index, prompt in enumerate(prompts) for sample in range(len(prompt.keys))
+        )
+        self.longest = max(len(prompt.input_ids) for prompt in prompts)
+        span = self.longest + config.max_new_tokens
+        columns = span + max(32, span // 4)
+        self.rows = max(1, min(len(self.waiting), config.max_rows, config.max_batch_tokens // columns))
+        self.cache = ColumnCache(engine.lens.layers, self.rows, columns)
+        self.count = 0
+        self.prefilled: dict[int, int] = {}
+
+        def per_row(*shape: int, dtype: torch.dtype = torch.long) -> Tensor:
+            return torch.zeros((self.rows, *shape), dtype=dtype, device=device)
+
+        self.origin, self.keys = per_row(2), per_row()
+        self.start, self.position = per_row(), per_row()
+        self.thinking = per_row(dtype=torch.bool)
+        self.tokens = per_row(config.max_new_tokens)
+        self.states: dict[int, Tensor] = {}
+        self.records = [per_row(config.max_new_tokens, dtype=torch.float32) for _ in range(4)] if engine.record else []
+
+    def completions(self) -> Iterator[Completion]:
+        while self.waiting or self.count:
+            if self.waiting and (self.rows - self.count) * REFILL_SHARE >= self.rows:
+                self._enter()
+            draw = self._draw()
+            finished = self._finished(draw)
+            yield from finished
+            if self.count:
+                self._forward()
+
+    def _enter(self) -> None:
+        """Prefill waiting prompts, each once, and let their samples take the free rows."""
+        if not self.count:
+            self.cache.begin(self.longest)
+        entering = [self.waiting.popleft() for _ in range(min(len(self.waiting), self.rows - self.count))]
+        distinct = list(dict.fromkeys(index for index, _ in entering))
+        lengths = [len(self.prompts[index].input_ids) for index in distinct]
+        longest, device = max(lengths), self.engine.lens.device
+        input_ids = torch.zeros((len(distinct), longest), dtype=torch.long)
+        mask = torch.zeros_like(input_ids)
+        for row, index in enumerate(distinct):
+            input_ids[row, longest - lengths[row] :] = torch.tensor(self.prompts[index].input_ids)
+            mask[row, longest - lengths[row] :] = 1
+        input_ids, mask = input_ids.to(device), mask.to(device)
+        prefill = DynamicCache()
+        reading = self.engine.lens.read(
+            input_ids,
+            self.engine.sampler.depths,
+            attention_mask=mask,
+            position_ids=(mask.cumsum(-1) - 1).clamp_min(0),
+            cache=prefill,
+            last_only=True,
+        )
+        place = {index: row for row, index in enumerate(distinct)}
+        sources = torch.tensor([place[index] for index, _ in entering], device=device)
+        rows = slice(self.count, self.count + len(entering))
+        self.cache.enter(prefill, sources, self.count)
+        for depth, state in reading.states.items():
+            if depth not in self.states:
+                self.states[depth] = state.new_zeros((self.rows, state.shape[-1]))
+            self.states[depth][rows] = state[sources]
+        self.origin[rows] = torch.tensor(entering, device=device)
+        self.keys[rows] = torch.tensor([self.prompts[i].keys[sample] for i, sample in entering], device=device)
+        self.start[rows] = self.cache.column - torch.tensor(lengths, device=device)[sources]
+        self.position[rows] = 0
+        opened = [self.engine.think.open_after(self.prompts[index].input_ids) for index in distinct]
+        self.thinking[rows] = torch.tensor(opened, device=device)[sources]
+        self.count += len(entering)
+
+    def _draw(self) -> Draw:
+        live = slice(0, self.count)
+        step = Step(
+            states={depth: state[live] for depth, state in self.states.items()},
+            keys=self.keys[live],
+            positions=self.position[live],
+            thinking=self.thinking[live],
+            record=self.engine.record,
+        )
+        draw = self.engine.sampler.draw(step, self.engine.lens)
+        place = self.position[live].unsqueeze(-1)
+        self.tokens[live].scatter_(1, place, draw.tokens.unsqueeze(-1))
+        for record, values in zip(self.records, (draw.log_q, draw.log_pi, draw.explored, draw.depth), strict=False):
+            assert values is not None
+            record[live].scatter_(1, place, values.to(record.dtype).unsqueeze(-1))
+        self.thinking[live] = self.engine.think.after(self.thinking[live], draw.tokens)
+        self.position[live] += 1
+        return draw
+
+    def _finished(self, draw: Draw) -> list[Completion]:
+        """Take out the rows that ended, and close the gaps they leave."""
+        live = slice(0, self.count)
+        ended = torch.isin(draw.tokens, self.engine.end_tokens)
+        done = ended | (self.position[live] >= self.engine.config.max_new_tokens)
+        gone = done.nonzero().squeeze(-1)
+        if not len(gone):
+            return []
+        completions = self._collect(gone, ended[gone])
+        left = self.count - len(gone)
+        holes = gone[gone < left]
+        if len(holes):
+            movers = (~done[left:]).nonzero().squeeze(-1) + left
+            self.cache.move_rows(movers, holes)
+            for buffer in (
+                self.origin,
+                self.keys,
+                self.start,
+                self.position,
+                self.thinking,
+                self.tokens,
+                *self.records,
+            ):
+                buffer[holes] = buffer[movers]
+        self.count = left
+        return completions
+
+    def _collect(self, rows: Tensor, ended: Tensor) -> list[Completion]:
+        lengths = self.position[rows].tolist()
+        tokens, origin = self.tokens[rows].tolist(), self.origin[rows].tolist()
+        records = [record[rows].tolist() for record in self.records]
+        completions = []
+        for row, (length, (prompt, sample), whole) in enumerate(zip(lengths, origin, ended.tolist(), strict=True)):
+            kept = [record[row][:length] for record in records]
+            extra = (
+                {
+                    "log_q": kept[0],
+                    "log_pi": kept[1],
+                    "explored": [int(value) for value in kept[2]],
+                    "depth": [int(value) for value in kept[3]],
+                }
+                if kept
+                else {}
+            )
+            completions.append(Completion(prompt, sample, tokens[row][:length], not whole, **extra))
+        return completions
+
+    def _forward(self) -> None:
+        """Feed the tokens just drawn; the states of the next step come back."""
+        live = slice(0, self.count)
+        start = self.start[live]
+        first = int(start.min())
+        self.cache.drop_before(first)
+        if self.cache.full:
+            # Waiting prompts end at the current column, so it must stay at least as large as the longest of them.
+            columns = min(first, self.cache.column - self.longest)
+            self.cache.shift(columns)
+            start -= columns
+            first -= columns
+        column = self.cache.column
+        mask = None
+        if int(start.max()) > first:
+            mask = torch.arange(first, column + 1, device=start.device) >= start.unsqueeze(-1)
+        last = self.tokens[live].gather(1, self.position[live].unsqueeze(-1) - 1)
+        reading = self.engine.lens.read(
+            last,
+            self.engine.sampler.depths,
+            attention_mask=mask,
+            position_ids=(column - start).unsqueeze(-1),
+            cache=self.cache,
+            last_only=True,
+        )
+        self.cache.advance()
+        for depth, state in reading.states.items():
+            self.states[depth][live] = state

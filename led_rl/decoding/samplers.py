@@ -1,0 +1,188 @@
+"""From the states of one step to its tokens: the samplers that the engine runs.
+
+A sampler says which depths it reads and draws one token per row. What it draws is a pure function of the row's states
+and of the row's uniform numbers. Letters: B rows, D depths, K kept tokens, H width, V vocabulary.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from led_rl.decoding.distributions import Support, inverse_cdf, truncate
+from led_rl.decoding.led import LED, explore, layer_mass, mix
+from led_rl.decoding.randomness import COIN_STREAM, TOKEN_STREAM, uniform
+from led_rl.models.lens import Lens
+
+LogitsHook = Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class Step:
+    """What a sampler sees of one step.
+
+    Attributes:
+        states: depth -> (B, H), the last position's state.
+        keys: (B,) sample keys.
+        positions: (B,) index of the token to draw within its completion.
+        thinking: (B,) bool, True between `<think>` and `</think>`.
+        record: whether log-probabilities are wanted.
+        hook: logits processors, applied to the final layer's logits (B, V) before temperature.
+    """
+
+    states: dict[int, Tensor]
+    keys: Tensor
+    positions: Tensor
+    thinking: Tensor
+    record: bool = False
+    hook: LogitsHook | None = None
+
+    def uniform(self, stream: int) -> Tensor:
+        """(B,) float64 in [0, 1)."""
+        return uniform(self.keys, self.positions, stream)
+
+
+@dataclass(frozen=True)
+class Draw:
+    """The tokens of one step, (B,), and if recorded, per row: log q of the token, log pi_S of it (equal for samplers
+    that do not explore), whether it was drawn from e, and the index of the depth e stopped at (-1: no e)."""
+
+    tokens: Tensor
+    log_q: Tensor | None = None
+    log_pi: Tensor | None = None
+    explored: Tensor | None = None
+    depth: Tensor | None = None
+
+
+class Sampler(Protocol):
+    """One way to choose the next token."""
+
+    @property
+    def depths(self) -> tuple[int, ...]:
+        """Depths to keep at every step, 0 first."""
+        ...
+
+    def draw(self, step: Step, lens: Lens) -> Draw: ...
+
+
+@dataclass(frozen=True)
+class Truncation:
+    """Temperature and truncation of the final layer, the same in every arm of a comparison.
+
+    Args:
+        temperature: positive
+        top_k: tokens kept, 0 for all
+        top_p: nucleus mass, 1 for all
+        min_p: smallest probability relative to the largest, 0 for all
+    """
+
+    temperature: float = 1.0
+    top_k: int = 0
+    top_p: float = 1.0
+    min_p: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not self.temperature > 0:
+            raise ValueError(f"temperature={self.temperature}: must be positive; use the greedy arm for temperature 0")
+        if self.top_k < 0:
+            raise ValueError(f"top_k={self.top_k}: tokens kept, or 0 for all of them")
+        if not 0 < self.top_p <= 1:
+            raise ValueError(f"top_p={self.top_p}: a mass in (0, 1]; 1 keeps all")
+        if not 0 <= self.min_p < 1:
+            raise ValueError(f"min_p={self.min_p}: a fraction in [0, 1); 0 keeps all")
+
+    def support(self, logits: Tensor) -> Support:
+        return truncate(logits, self.temperature, self.top_k, self.top_p, self.min_p)
+
+
+@dataclass(frozen=True)
+class Greedy:
+    """The most probable token, the lowest id among equals; consumes no randomness."""
+
+    depths: tuple[int, ...] = (0,)
+
+    def draw(self, step: Step, lens: Lens) -> Draw:
+        logits = _final_logits(step, lens)
+        tokens = logits.argmax(-1)
+        if not step.record:
+            return Draw(tokens)
+        certain = torch.zeros(tokens.shape, dtype=torch.float32, device=tokens.device)
+        return Draw(tokens, certain, certain, torch.zeros_like(step.thinking), torch.full_like(tokens, -1))
+
+
+@dataclass(frozen=True)
+class Plain:
+    """Sampling from the final layer: temperature, top-k, top-p, min-p."""
+
+    truncation: Truncation = field(default_factory=Truncation)
+    depths: tuple[int, ...] = (0,)
+
+    def draw(self, step: Step, lens: Lens) -> Draw:
+        support = self.truncation.support(_final_logits(step, lens))
+        index = inverse_cdf(support.mass, step.uniform(TOKEN_STREAM))
+        tokens = _pick(support.tokens, index)
+        if not step.record:
+            return Draw(tokens)
+        log_pi = _pick(support.probabilities, index).log()
+        return Draw(tokens, log_pi, log_pi, torch.zeros_like(step.thinking), torch.full_like(tokens, -1))
+
+
+@dataclass(frozen=True)
+class Latent:
+    """LED (see `led_rl.decoding.led`). Its top_k replaces the truncation's.
+
+    The coin is tossed first, so the intermediate layers are read only for the rows that explore; with `record` every
+    thinking row is read, and the same tokens are drawn.
+    """
+
+    led: LED
+    truncation: Truncation
+    depths: tuple[int, ...]
+
+    @classmethod
+    def of(cls, led: LED, truncation: Truncation, lens: Lens) -> "Latent":
+        """For this model; ValueError if it has too few layers or tokens."""
+        led = led.resolved(lens.layers, lens.vocabulary)
+        matched = Truncation(truncation.temperature, led.top_k, truncation.top_p, truncation.min_p)
+        return cls(led, matched, led.depths(lens.layers))
+
+    def draw(self, step: Step, lens: Lens) -> Draw:
+        support = self.truncation.support(_final_logits(step, lens))
+        eligible = step.thinking if self.led.think_only else torch.ones_like(step.thinking)
+        tossed = step.uniform(COIN_STREAM) < 1.0 - support.peak if self.led.exploit else torch.ones_like(eligible)
+        explored = eligible & tossed
+        exploit = support.probabilities
+        weights = exploit.clone()
+        rows = (eligible if step.record else explored).nonzero().squeeze(-1)
+        e, chosen = self.explore(step, lens, support, rows)
+        weights[rows] = torch.where(explored[rows].unsqueeze(-1), e, exploit[rows])
+        index = inverse_cdf(weights, step.uniform(TOKEN_STREAM))
+        tokens = _pick(support.tokens, index)
+        if not step.record:
+            return Draw(tokens)
+        q = exploit.clone()
+        q[rows] = mix(exploit[rows], e, support.peak[rows]) if self.led.exploit else e
+        depth = torch.full_like(tokens, -1)
+        depth[rows] = chosen
+        return Draw(tokens, _pick(q, index).log(), _pick(exploit, index).log(), explored, depth)
+
+    def explore(self, step: Step, lens: Lens, support: Support, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """e (R, K) and j* (R,) of the rows (R,) named, from one LM-head product for all their intermediate states."""
+        tokens = support.tokens[rows]
+        mass = [support.mass[rows].unsqueeze(1)]
+        if len(self.depths) > 1:
+            states = torch.stack([step.states[depth][rows] for depth in self.depths[1:]], 1)
+            logits = lens.logits(states, self.depths[1], self.led.final_norm)
+            mass.append(layer_mass(logits, tokens, self.truncation.temperature))
+        return explore(torch.cat(mass, 1), support.kept[rows])
+
+
+def _final_logits(step: Step, lens: Lens) -> Tensor:
+    logits = lens.logits(step.states[0], 0, True)
+    return logits if step.hook is None else step.hook(logits)
+
+
+def _pick(table: Tensor, index: Tensor) -> Tensor:
+    return table.gather(-1, index.unsqueeze(-1)).squeeze(-1)

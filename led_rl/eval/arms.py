@@ -1,0 +1,104 @@
+"""The arms of a comparison, by name: what is sampled how, with everything else matched."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from led_rl.decoding.led import LED, PRESETS
+from led_rl.decoding.samplers import Greedy, Latent, Plain, Sampler, Truncation
+from led_rl.models.lens import Lens
+
+PLAIN, TOP_K, GREEDY, LED_PREFIX = "plain", "top_k", "greedy", "led_"
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One way of decoding.
+
+    Attributes:
+        name: as on the command line.
+        top_k: the k that tells controls of one name apart; None where there is none.
+        settings: all of it, for the record.
+        build: temperature and model to sampler; ValueError if the model is too small for it.
+    """
+
+    name: str
+    top_k: int | None
+    settings: dict[str, Any]
+    build: Callable[[float, Lens], Sampler]
+
+    @property
+    def key(self) -> str:
+        """A name that is unique in an evaluation, for files and figures."""
+        return f"{self.name}-k{self.top_k}" if self.name == TOP_K else self.name
+
+
+@dataclass(frozen=True)
+class Matched:
+    """Truncation that every arm shares.
+
+    Args:
+        top_p: nucleus mass
+        min_p: smallest relative probability
+    """
+
+    top_p: float = 1.0
+    min_p: float = 0.0
+
+    def truncation(self, temperature: float, top_k: int) -> Truncation:
+        return Truncation(temperature, top_k, self.top_p, self.min_p)
+
+
+def arm_names() -> list[str]:
+    """All names that `resolve` knows."""
+    return [PLAIN, TOP_K, GREEDY, *(LED_PREFIX + preset for preset in PRESETS)]
+
+
+def default_arms(vocabulary: int) -> tuple[str, ...]:
+    """Plain sampling, LED with the preset that suits the vocabulary, and its control."""
+    return (PLAIN, TOP_K, "led_countdown" if vocabulary < 1000 else "led_paper")
+
+
+def resolve(names: Sequence[str], matched: Matched) -> list[Arm]:
+    """The arms named. `top_k` stands for one control per k that a LED arm named has.
+
+    Raises:
+        ValueError: on an unknown or repeated name, or `top_k` without a LED arm to match.
+    """
+    unknown = [name for name in names if name not in arm_names()]
+    if unknown:
+        raise ValueError(f"arm {unknown[0]!r} is unknown: choose among {', '.join(arm_names())}")
+    if len(set(names)) != len(names):
+        raise ValueError(f"arms {list(names)}: name each once")
+    if not names:
+        raise ValueError(f"no arm is named: choose among {', '.join(arm_names())}")
+    ks = sorted({PRESETS[name.removeprefix(LED_PREFIX)].top_k for name in names if name.startswith(LED_PREFIX)})
+    arms: list[Arm] = []
+    for name in names:
+        if name == PLAIN:
+            arms.append(_plain(name, None, matched))
+        elif name == GREEDY:
+            arms.append(Arm(name, None, {}, lambda temperature, lens: Greedy()))
+        elif name == TOP_K:
+            if not ks:
+                raise ValueError("arm 'top_k' is the control of a LED arm and takes its k: name a LED arm beside it")
+            arms.extend(_plain(name, k, matched) for k in ks)
+        else:
+            arms.append(_led(name, PRESETS[name.removeprefix(LED_PREFIX)], matched))
+    return arms
+
+
+def _plain(name: str, top_k: int | None, matched: Matched) -> Arm:
+    def build(temperature: float, lens: Lens) -> Sampler:
+        if top_k is not None and top_k > lens.vocabulary:
+            raise ValueError(f"top_k={top_k} is above the vocabulary of {lens.vocabulary} tokens: lower it")
+        return Plain(matched.truncation(temperature, top_k or 0))
+
+    return Arm(name, top_k, {"top_k": top_k or 0, **asdict(matched)}, build)
+
+
+def _led(name: str, led: LED, matched: Matched) -> Arm:
+    def build(temperature: float, lens: Lens) -> Sampler:
+        return Latent.of(led, matched.truncation(temperature, led.top_k), lens)
+
+    return Arm(name, led.top_k, {**asdict(led), **asdict(matched)}, build)

@@ -1,0 +1,74 @@
+"""The configuration of an evaluation."""
+
+from dataclasses import dataclass, field
+
+from led_rl.eval.arms import Matched
+from led_rl.tasks.problem import SPLITS, Split
+from led_rl.tasks.registry import TaskConfig
+
+PRECISIONS = {
+    "32-true": "float32",
+    "bf16-true": "bfloat16",
+    "16-true": "float16",
+    "bf16-mixed": "float32",
+    "16-mixed": "float32",
+}
+
+
+@dataclass(frozen=True)
+class EvalConfig:
+    """LED against its baselines, at every checkpoint, over temperatures.
+
+    Args:
+        ckpt: a run folder (every checkpoint, its base as step 0), a checkpoint folder, a model folder or a Hub id
+        arms: names of arms; none: plain, LED with the preset that suits the vocabulary, and its top_k control
+        temperatures: sampling temperatures
+        num_problems: problems of the split
+        num_samples: samples per problem and cell, n; at least 32 makes pass@16 an estimate and not a maximum
+        split: train, validation or test
+        seed: seed of problems and samples
+        steps: evaluate only these steps of a run; none: all
+        output_dir: where eval/ and report/ go; none: the run folder, or checkpoints/<model>
+        task: the task; none: the run's
+        max_new_tokens: budget of a sample; none: the run's completion length
+        matched: truncation that all arms share
+        accelerator: Fabric's: auto, cpu, cuda, mps
+        devices: Fabric's number of processes; 0: one per accelerator, or per two CPU cores
+        precision: Fabric's: 32-true, bf16-true, 16-true, bf16-mixed, 16-mixed
+        max_rows: most samples in flight per process
+        max_batch_tokens: most cache positions in flight per process, which bounds memory
+        trust_remote_code: let code of the model's repository run
+    """
+
+    ckpt: str
+    arms: list[str] | None = None
+    temperatures: list[float] = field(default_factory=lambda: [0.6, 1.0, 1.4])
+    num_problems: int = 200
+    num_samples: int = 32
+    split: Split = "test"
+    seed: int = 0
+    steps: list[int] | None = None
+    output_dir: str | None = None
+    task: TaskConfig | None = None
+    max_new_tokens: int | None = None
+    matched: Matched = field(default_factory=Matched)
+    accelerator: str = "auto"
+    devices: int = 0
+    precision: str = "32-true"
+    max_rows: int = 512
+    max_batch_tokens: int = 131_072
+    trust_remote_code: bool = False
+
+    def __post_init__(self) -> None:
+        if self.split not in SPLITS:
+            raise ValueError(f"split={self.split!r}: one of {', '.join(SPLITS)}")
+        if self.num_problems < 1 or self.num_samples < 1:
+            raise ValueError(
+                f"num_problems={self.num_problems}, num_samples={self.num_samples}: both must be at least 1"
+            )
+        if not self.temperatures or len(set(self.temperatures)) != len(self.temperatures):
+            raise ValueError(f"temperatures={self.temperatures}: name at least one, each once")
+        if min(self.temperatures) <= 0:
+            raise ValueError(f"temperatures={self.temperatures}: must be positive; temperature 0 is the greedy arm")
+        if self.precision not in PRECISIONS:
+            raise ValueError(f"precision={self.precision!r}: one of {', '.join(PRECISIONS)}")

@@ -1,0 +1,215 @@
+"""An evaluation from its configuration to its records: every checkpoint x arm x temperature."""
+
+import dataclasses
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.fabric import Fabric
+from lightning.fabric.loggers.tensorboard import TensorBoardLogger
+from tqdm.auto import tqdm
+
+from led_rl.decoding.engine import Engine, EngineConfig
+from led_rl.decoding.prompting import encode_prompts, think_tokens
+from led_rl.eval.arms import Arm, default_arms, resolve
+from led_rl.eval.config import PRECISIONS, EvalConfig
+from led_rl.eval.rollouts import Rollouts, cell_file, finished
+from led_rl.eval.scoring import score
+from led_rl.eval.targets import Target, Targets, find_targets
+from led_rl.models.lens import Lens
+from led_rl.models.loading import Policy, fingerprint, load_policy
+from led_rl.records import Row, read_json, write_json
+from led_rl.run import provenance
+from led_rl.tasks.countdown import CountdownConfig
+from led_rl.tasks.problem import Task
+from led_rl.tasks.registry import TaskConfig, load_task
+
+DEFAULT_MAX_NEW_TOKENS = 1024
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """Everything resolved and checked, before long work begins."""
+
+    targets: Targets
+    task: Task
+    task_config: TaskConfig
+    arms: list[Arm]
+    max_new_tokens: int
+    eval_dir: Path
+
+
+def evaluate(config: EvalConfig) -> Path:
+    """Sample what is missing, then score. Returns the folder that holds `eval/`; run by every process of the launch.
+
+    Raises:
+        ValueError: on any bad input, before sampling begins.
+    """
+    plan = _plan(config)
+    fabric = launch(config)
+    policy = _load(plan.targets.models[0], config)
+    settings = _check(config, plan, policy, plan.targets.models)
+    problems = plan.task.problems(config.split, config.num_problems, config.seed)
+    prompts = encode_prompts(policy.tokenizer, [plan.task.prompt(problem) for problem in problems])
+    encoded = {problem.id: ids for problem, ids in zip(problems, prompts, strict=True)}
+    _claim(fabric, config, plan, settings)
+    mine = problems[fabric.global_rank :: fabric.world_size]
+    rollouts = Rollouts(plan.task, mine, encoded, config.num_samples, config.seed)
+    cells = [
+        (t, arm, temperature) for t in plan.targets.models for arm in plan.arms for temperature in config.temperatures
+    ]
+    missing = {index: rollouts.missing(finished(plan.eval_dir, *cell)) for index, cell in enumerate(cells)}
+    fabric.barrier()  # every process has read what is done before any writes more
+    total = sum(len(samples) for left in missing.values() for _, samples in left)
+    bar = tqdm(total=total, desc="evaluate", unit="sample", disable=not fabric.is_global_zero)
+    loaded: Target | None = plan.targets.models[0]
+    for index, (target, arm, temperature) in enumerate(cells):
+        if not missing[index]:
+            continue
+        if target != loaded:
+            policy, loaded = _load(target, config), target
+        fabric.to_device(policy.model)
+        bar.set_postfix_str(f"{target.checkpoint} {arm.key} T={temperature:g}")
+        lens = Lens(policy.model)
+        engine = Engine(
+            lens,
+            arm.build(temperature, lens),
+            policy.end_tokens,
+            EngineConfig(plan.max_new_tokens, config.max_rows, config.max_batch_tokens),
+            think_tokens(policy.tokenizer),
+        )
+        cell: Row = {
+            "checkpoint": target.checkpoint,
+            "rl_step": target.rl_step,
+            "arm": arm.name,
+            "top_k": arm.top_k,
+            "temperature": temperature,
+        }
+        path = cell_file(plan.eval_dir, target, arm, temperature, fabric.global_rank)
+        with fabric.autocast():
+            for count in rollouts.write(path, cell, engine, policy, missing[index]):
+                bar.update(count)
+    bar.close()
+    fabric.barrier()
+    if fabric.is_global_zero:
+        scores = score(plan.eval_dir)
+        _show(plan.eval_dir.parent, scores.results)
+    fabric.barrier()
+    return plan.eval_dir.parent
+
+
+def launch(config: EvalConfig) -> Fabric:
+    """Fabric with its processes started; on CPUs one process per two cores unless the configuration says how many."""
+    devices: int | str = config.devices or "auto"
+    on_cpu = config.accelerator == "cpu" or (config.accelerator == "auto" and not torch.accelerator.is_available())
+    if on_cpu and not config.devices:
+        devices = max(1, len(_cores()) // 2)
+    fabric = Fabric(accelerator=config.accelerator, devices=devices, precision=config.precision)  # type: ignore[arg-type]
+    fabric.launch()
+    fabric.seed_everything(config.seed, verbose=False)
+    return fabric
+
+
+def _cores() -> set[int]:
+    import os
+
+    return os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set(range(os.cpu_count() or 1))
+
+
+def _plan(config: EvalConfig) -> _Plan:
+    targets = find_targets(config.ckpt, config.steps)
+    recorded = targets.run.config() if targets.run else {}
+    task_config = config.task or _recorded_task(recorded)
+    budget = config.max_new_tokens or recorded.get("grpo", {}).get("max_completion_length")
+    budget = budget or recorded.get("probe", {}).get("max_new_tokens") or DEFAULT_MAX_NEW_TOKENS
+    home = Path(config.output_dir) if config.output_dir else targets.home
+    arms = resolve(config.arms, config.matched) if config.arms is not None else []
+    return _Plan(targets, load_task(task_config), task_config, arms, budget, home / "eval")
+
+
+def _recorded_task(recorded: Row) -> TaskConfig:
+    """The task a run was trained on, from its config.yaml; countdown where nothing is recorded."""
+    if "task" in recorded:
+        task = dict(recorded["task"])
+        return TaskConfig(**{**task, "countdown": CountdownConfig(**task["countdown"])})
+    if "countdown" in recorded:
+        return TaskConfig(countdown=CountdownConfig(**recorded["countdown"]))
+    raise ValueError("this model is not of a run that records its task: name one, with --task.name")
+
+
+def _load(target: Target, config: EvalConfig) -> Policy:
+    return load_policy(target.source, PRECISIONS[config.precision], config.trust_remote_code)
+
+
+def _check(config: EvalConfig, plan: _Plan, policy: Policy, targets: Sequence[Target]) -> Row:
+    """Arms fit the model, and the record of this evaluation. The checkpoints of a run share one architecture."""
+    lens = Lens(policy.model)
+    lens.check_logits()
+    if not plan.arms:
+        plan.arms.extend(resolve(default_arms(lens.vocabulary), config.matched))
+    for arm in plan.arms:
+        arm.build(config.temperatures[0], lens)
+    return {
+        "task": dataclasses.asdict(plan.task_config),
+        "split": config.split,
+        "seed": config.seed,
+        "num_samples": config.num_samples,
+        "max_new_tokens": plan.max_new_tokens,
+        "matched": dataclasses.asdict(config.matched),
+        "precision": config.precision,
+        "common_random_numbers": True,
+        "thinking": "marked" if think_tokens(policy.tokenizer).end is not None else "whole response",
+    }
+
+
+def _claim(fabric: Fabric, config: EvalConfig, plan: _Plan, settings: Row) -> None:
+    """Record the evaluation, after checking that what the folder holds was sampled in the same way."""
+    path = plan.eval_dir / "eval.json"
+    before: Row = read_json(path) if path.exists() else {}
+    for key, value in settings.items():
+        if before and before.get(key) != value:
+            raise ValueError(
+                f"{plan.eval_dir} holds samples with {key}={before.get(key)!r}, and {value!r} is asked for: "
+                "give the same settings, or another --output_dir"
+            )
+    models = dict(before.get("models", {}))
+    for target in plan.targets.models:
+        now = {"source": target.source, "fingerprint": fingerprint(target.source)}
+        if target.checkpoint in models and models[target.checkpoint]["fingerprint"] != now["fingerprint"]:
+            raise ValueError(
+                f"{plan.eval_dir} holds samples of other weights under the name {target.checkpoint!r}: "
+                "remove that folder, or give another --output_dir"
+            )
+        models[target.checkpoint] = now
+    fabric.barrier()
+    if not fabric.is_global_zero:
+        return
+    arms: dict[str, Any] = dict(before.get("arms", {})) | {arm.key: arm.settings for arm in plan.arms}
+    write_json(
+        path,
+        {
+            **settings,
+            "n": config.num_samples,
+            "num_problems": max(config.num_problems, before.get("num_problems", 0)),
+            "arms": arms,
+            "models": models,
+            "processes": fabric.world_size,
+            "sessions": [*before.get("sessions", []), provenance({"seed": config.seed})],
+        },
+    )
+
+
+def _show(home: Path, results: Sequence[Row]) -> None:
+    """The scores as TensorBoard curves over RL steps, beside the run's own; rebuilt each time."""
+    folder = home / "tb" / "eval"
+    shutil.rmtree(folder, ignore_errors=True)
+    logger = TensorBoardLogger(str(home), name="tb", version="eval", default_hp_metric=False)
+    for row in results:
+        arm = row["arm"] if row["arm"] != "top_k" else f"top_k_{row['top_k']}"
+        for k, value in row["pass_at_k"].items():
+            tag = f"{arm}_T{row['temperature']:g}/pass_at_{k}"
+            logger.experiment.add_scalar(tag, value, row["rl_step"] or 0)
+    logger.finalize("success")

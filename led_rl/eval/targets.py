@@ -1,0 +1,61 @@
+"""What an evaluation evaluates: every checkpoint of a run, one checkpoint, or a model."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from led_rl.models.loading import check_source
+from led_rl.run import RunFolder, owner
+
+
+@dataclass(frozen=True)
+class Target:
+    """One model to evaluate. `rl_step` is None for a model that is no checkpoint of a run."""
+
+    checkpoint: str
+    rl_step: int | None
+    source: str
+
+
+@dataclass(frozen=True)
+class Targets:
+    """All of them, the run they belong to, and where records go by default."""
+
+    models: list[Target]
+    run: RunFolder | None
+    home: Path
+
+
+def find_targets(ckpt: str, steps: list[int] | None = None) -> Targets:
+    """Resolve `--ckpt`.
+
+    Args:
+        ckpt: a run folder (its base model counts as step 0), a checkpoint folder, a model folder or a Hub id.
+        steps: keep only these steps of a run.
+
+    Raises:
+        ValueError: if there is nothing there, or no such step.
+    """
+    path = Path(ckpt)
+    run = owner(path) if path.is_dir() else None
+    checkpoints = run.checkpoints() if run else []
+    if run and path == run.path and (checkpoints or not (path / "config.json").is_file()):
+        if not checkpoints:
+            raise ValueError(f"{ckpt} is a run without a finished checkpoint: train first, or go on with --resume")
+        models = [Target("base", 0, str(run.config()["model"]))]
+        models += [Target(c.path.name, c.step, str(c.path)) for c in checkpoints]
+        if steps is not None:
+            known = [target.rl_step for target in models]
+            if missing := [step for step in steps if step not in known]:
+                raise ValueError(f"steps {missing} are not among the run's {known}")
+            models = [target for target in models if target.rl_step in steps]
+        for target in models:
+            check_source(target.source)
+        return Targets(models, run, run.path)
+    check_source(ckpt)
+    if steps is not None:
+        raise ValueError(f"--steps chooses among the checkpoints of a run, and {ckpt} is one model")
+    found = next((c for c in checkpoints if c.path == path), None)
+    if run and found:
+        return Targets([Target(path.name, found.step, ckpt)], run, run.path)
+    name = path.resolve().name if path.is_dir() else ckpt.rsplit("/", 1)[-1]
+    return Targets([Target(name, None, ckpt)], run, Path("checkpoints") / name)

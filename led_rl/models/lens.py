@@ -1,0 +1,163 @@
+"""The logit lens: a causal language model's residual stream, read through its own final norm and LM head.
+
+The only owner of layer indexing, of the final norm, and of what a family does to logits after the head. Depth counts
+from the end: depth 0 is the model's output (layer L, always final-normed; its readout equals `model(...).logits`), and
+depth i is the residual stream after layer L - i, as it leaves that layer.
+
+Letters: B rows, S positions, D depths, H width, V vocabulary, L layers.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+from transformers.cache_utils import Cache
+
+_NORM_NAMES = ("norm", "ln_f", "final_layer_norm", "final_layernorm", "final_norm")
+_MULTIPLIED_BY = ("logit_scale",)  # Cohere
+_DIVIDED_BY = ("logits_scaling",)  # Granite
+_SOFT_CAP = "final_logit_softcapping"  # Gemma 2 and 3
+
+
+@dataclass(frozen=True)
+class Reading:
+    """States of the depths asked for: `states[depth]` is (B, S, H); depth 0 is already normed."""
+
+    states: dict[int, Tensor]
+
+
+class Lens:
+    """One model's readouts. Cheap to make; holds no weights of its own.
+
+    Args:
+        model: a decoder-only model of transformers with a residual stream and an LM head; a PEFT wrapper is seen
+            through, its adapters stay in force.
+
+    Raises:
+        ValueError: if the model has no decoder backbone, final norm or LM head that can be found, or if its logits are
+            not the LM head's product of its last hidden state as far as this module knows families.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        self.model = _unwrap(model)
+        config = self.model.config
+        if getattr(config, "is_encoder_decoder", False):
+            raise ValueError(
+                f"{type(self.model).__name__} is an encoder-decoder; a decoder-only causal model is needed"
+            )
+        text = config.get_text_config()
+        self.backbone = self.model.get_decoder() or self.model.base_model
+        head = self.model.get_output_embeddings()
+        norm = next((getattr(self.backbone, name) for name in _NORM_NAMES if hasattr(self.backbone, name)), None)
+        if self.backbone is self.model or head is None or norm is None:
+            missing = "an LM head" if head is None else "a final norm" if norm is None else "a decoder backbone"
+            raise ValueError(
+                f"{type(self.model).__name__} shows no sign of {missing}; intermediate layers can be read only in a "
+                "causal model with a residual stream, a final norm and an LM head"
+            )
+        self.head: nn.Module = head
+        self.norm: nn.Module = norm
+        self.layers = int(text.num_hidden_layers)
+        self.vocabulary = int(getattr(head, "out_features", text.vocab_size))
+        self._soft_cap = getattr(text, _SOFT_CAP, None)
+        self._scale = 1.0
+        for name in _MULTIPLIED_BY:
+            self._scale *= getattr(text, name, None) or 1.0
+        for name in _DIVIDED_BY:
+            self._scale /= getattr(text, name, None) or 1.0
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.head.parameters()).device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return next(self.head.parameters()).dtype
+
+    def read(
+        self,
+        input_ids: Tensor,
+        depths: Sequence[int],
+        *,
+        attention_mask: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        cache: Cache | None = None,
+        last_only: bool = False,
+    ) -> Reading:
+        """One forward pass of the backbone, keeping only the depths asked for.
+
+        Args:
+            input_ids: (B, S).
+            depths: each in 0..L-1; depth 0 is always read.
+            attention_mask: (B, columns so far + S), 1 where a column is a token, or None where all are.
+            position_ids: (B, S), or None for 0..S-1.
+            cache: keys and values so far; it grows by S columns.
+            last_only: keep only the last position, (B, H).
+        """
+        self.check_depths(depths)
+        wanted: Any = [-1 - depth for depth in depths if depth > 0]
+        output = self.backbone(
+            input_ids=input_ids,
+            attention_mask=attention_mask,
+            position_ids=position_ids,
+            past_key_values=cache,
+            use_cache=cache is not None,
+            output_hidden_states=wanted or False,
+            return_dict=True,
+        )
+        states = {0: output.last_hidden_state}
+        for depth in depths:
+            if depth > 0:
+                # hidden_states has L + 1 entries, embeddings first; its last one is replaced by the normed output.
+                states[depth] = output.hidden_states[-1 - depth]
+        if last_only:
+            states = {depth: state[:, -1] for depth, state in states.items()}
+        return Reading(states)
+
+    def logits(self, state: Tensor, depth: int, final_norm: bool) -> Tensor:
+        """Logits (..., V) of a state (..., H) of this depth. `final_norm` matters at depth > 0 only."""
+        if depth > 0 and final_norm:
+            state = self.norm(state)
+        logits: Tensor = self.head(state)
+        if self._scale != 1.0:
+            logits = logits * self._scale
+        if self._soft_cap is not None:
+            logits = torch.tanh(logits / self._soft_cap) * self._soft_cap
+        return logits
+
+    def check_depths(self, depths: Sequence[int]) -> None:
+        """ValueError, naming the remedy, if the model has no such layer."""
+        if depths and not (min(depths) >= 0 and max(depths) < self.layers):
+            raise ValueError(
+                f"depths {sorted(depths)} reach layer {self.layers - max(depths)} of a model with {self.layers} "
+                f"layers; layers 1 to {self.layers} can be read: lower led.depth"
+            )
+
+    def check_logits(self) -> None:
+        """Compare depth 0 with the model's own logits on two tokens; ValueError if they differ: an unknown family."""
+        input_ids = torch.zeros((1, 2), dtype=torch.long, device=self.device)
+        training = self.model.training
+        self.model.eval()
+        try:
+            with torch.no_grad():
+                ours = self.logits(self.read(input_ids, (0,)).states[0], 0, True)
+                theirs = self.model(input_ids=input_ids, use_cache=False).logits
+        finally:
+            self.model.train(training)
+        if not torch.allclose(ours.float(), theirs.float(), rtol=1e-3, atol=1e-3 * float(theirs.float().abs().max())):
+            raise ValueError(
+                f"{type(self.model).__name__} does to its logits what led_rl.models.lens does not know: readouts of "
+                "its layers would be wrong. Teach the lens this family first."
+            )
+
+
+def _unwrap(model: nn.Module) -> PreTrainedModel:
+    inner: Any = model
+    if hasattr(model, "peft_config") and hasattr(model, "get_base_model"):
+        inner = inner.get_base_model()
+    if not isinstance(inner, PreTrainedModel):
+        raise ValueError(f"{type(model).__name__} is not a model of transformers; load one with AutoModelForCausalLM")
+    return inner

@@ -1,0 +1,120 @@
+"""Documents to batches: a LightningDataModule over a task's traces."""
+
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+from typing import Protocol
+
+import lightning
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+from transformers import PreTrainedTokenizerBase
+
+from led_rl.tasks.problem import Split
+
+IGNORED = -100  # torch.nn.functional.cross_entropy's ignore_index
+
+
+class DocumentSource(Protocol):
+    """A task that can write documents to imitate."""
+
+    def documents(
+        self, split: Split, seed: int, max_attempts: int, solution_rate: float
+    ) -> Iterator[tuple[str, str]]: ...
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """What the base model imitates.
+
+    Args:
+        documents: training documents, each seen once
+        validation_documents: documents of the validation split for the validation loss
+        max_attempts: attempts a trace may hold
+        solution_rate: probability that an attempt is a solution and not random
+        batch_size: documents a step
+        buckets: batches sorted by length together, so that little is padding
+    """
+
+    documents: int = 120_000
+    validation_documents: int = 2_000
+    max_attempts: int = 2
+    solution_rate: float = 0.12
+    batch_size: int = 64
+    buckets: int = 50
+
+    def __post_init__(self) -> None:
+        for name in ("documents", "validation_documents", "max_attempts", "batch_size", "buckets"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"data.{name}={getattr(self, name)}: must be at least 1")
+        if not 0 <= self.solution_rate <= 1:
+            raise ValueError(f"data.solution_rate={self.solution_rate}: a probability lies in 0..1")
+
+
+class _Batches(Dataset[dict[str, Tensor]]):
+    """Map-style: item i is batch i, already collated, so that a resumed run continues at a batch number."""
+
+    def __init__(self, encoded: list[tuple[list[int], list[int]]], config: DataConfig, pad: int, seed: int) -> None:
+        window = config.batch_size * config.buckets
+        batches = [
+            sorted(encoded[start : start + window], key=lambda pair: len(pair[0]) + len(pair[1]))[
+                i : i + config.batch_size
+            ]
+            for start in range(0, len(encoded), window)
+            for i in range(0, min(window, len(encoded) - start), config.batch_size)
+        ]
+        random.Random(f"batches/{seed}").shuffle(batches)
+        self.batches = [_collate(batch, pad) for batch in batches]
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __getitem__(self, index: int) -> dict[str, Tensor]:
+        return self.batches[index]
+
+
+class DocumentData(lightning.LightningDataModule):
+    """Tokenised (prompt, completion) documents; the loss is on the completion and its end token only."""
+
+    def __init__(
+        self, source: DocumentSource, tokenizer: PreTrainedTokenizerBase, config: DataConfig, seed: int
+    ) -> None:
+        super().__init__()
+        self.source, self.tokenizer, self.config, self.seed = source, tokenizer, config, seed
+
+    def setup(self, stage: str) -> None:
+        if not hasattr(self, "training"):
+            self.training = self._batches("train", self.config.documents)
+            self.validation = self._batches("validation", self.config.validation_documents)
+
+    def train_dataloader(self) -> DataLoader[dict[str, Tensor]]:
+        return DataLoader(self.training, batch_size=None, shuffle=False)
+
+    def val_dataloader(self) -> DataLoader[dict[str, Tensor]]:
+        return DataLoader(self.validation, batch_size=None, shuffle=False)
+
+    def _batches(self, split: Split, count: int) -> _Batches:
+        config = self.config
+        documents = self.source.documents(split, self.seed, config.max_attempts, config.solution_rate)
+        pairs = list(islice(documents, count))
+        prompts = self.tokenizer([prompt for prompt, _ in pairs], add_special_tokens=False)["input_ids"]
+        completions = self.tokenizer([completion for _, completion in pairs], add_special_tokens=False)["input_ids"]
+        end = self.tokenizer.eos_token_id
+        encoded = [(prompt, [*completion, end]) for prompt, completion in zip(prompts, completions, strict=True)]
+        return _Batches(encoded, config, self.tokenizer.pad_token_id, self.seed)
+
+
+def _collate(batch: list[tuple[list[int], list[int]]], pad: int) -> dict[str, Tensor]:
+    """Right-padded input_ids, attention_mask, labels, each (B, S)."""
+    longest = max(len(prompt) + len(completion) for prompt, completion in batch)
+    input_ids = torch.full((len(batch), longest), pad)
+    labels = torch.full((len(batch), longest), IGNORED)
+    attention_mask = torch.zeros((len(batch), longest), dtype=torch.long)
+    for row, (prompt, completion) in enumerate(batch):
+        length = len(prompt) + len(completion)
+        input_ids[row, :length] = torch.tensor(prompt + completion)
+        labels[row, len(prompt) : length] = torch.tensor(completion)
+        attention_mask[row, :length] = 1
+    return {"input_ids": input_ids, "attention_mask": attention_mask, "labels": labels}

@@ -1,0 +1,59 @@
+"""The probe's records as TensorBoard curves: a view, rebuilt from `probe.jsonl` at every checkpoint."""
+
+from collections.abc import Sequence
+
+import matplotlib
+from matplotlib.figure import Figure
+from torch.utils.tensorboard import SummaryWriter
+
+from led_rl.records import Row
+
+LAYOUT = {
+    "entropy": {
+        "final and intermediate layers (own samples, nats)": [
+            "Multiline",
+            ["entropy/final_nats", "entropy/intermediate_nats"],
+        ]
+    }
+}
+
+
+def prefix(row: Row) -> str:
+    """The tag group of a row; own samples with the final norm are the main one."""
+    if row["text"] == "own" and row["final_norm"]:
+        return "entropy"
+    return f"entropy_{row['text']}_{'norm' if row['final_norm'] else 'raw'}"
+
+
+def show(writer: SummaryWriter, rows: Sequence[Row], history: Sequence[Row], step: int, step_key: str) -> None:
+    """Write one checkpoint's rows as scalars, and the image of layers x checkpoints so far."""
+    if len(history) == len(rows):
+        writer.add_custom_scalars(LAYOUT)
+    for row in rows:
+        group = prefix(row)
+        writer.add_scalar(f"{group}/final_nats", row["entropy_final_nats"], step)
+        writer.add_scalar(f"{group}/intermediate_nats", row["entropy_intermediate_nats"], step)
+        for layer, value in enumerate(row["entropy_nats"], 1):
+            writer.add_scalar(f"{group}/layer_{layer:02d}_nats", value, step)
+    main = [row for row in history if prefix(row) == "entropy"]
+    writer.add_figure("entropy/layers_by_checkpoint", _image(main, step_key), step)
+    writer.flush()
+
+
+def _image(rows: Sequence[Row], step_key: str) -> Figure:
+    with matplotlib.rc_context({"figure.dpi": 100}):
+        figure = Figure(figsize=(6, 4), layout="constrained")
+        axes = figure.add_subplot()
+        image = axes.imshow(
+            [list(layer) for layer in zip(*(row["entropy_nats"] for row in rows), strict=True)],
+            aspect="auto",
+            origin="lower",
+            cmap="viridis",
+            vmin=0,
+        )
+        axes.set_xticks(range(len(rows)), [str(row[step_key]) for row in rows])
+        layers = len(rows[0]["entropy_nats"])
+        axes.set_yticks(range(layers), [str(layer) for layer in range(1, layers + 1)])
+        axes.set(xlabel=step_key, ylabel="layer")
+        figure.colorbar(image, label="entropy (nats), own samples, final norm")
+    return figure

@@ -1,0 +1,190 @@
+"""The findings in sentences, computed from the records: what changed, by how much, and what the interval allows.
+
+Nothing here is tuned to a result: the same sentences are written whichever way the numbers fall.
+"""
+
+from collections.abc import Sequence
+
+from led_rl.records import Row
+from led_rl.report.select import (
+    CONTROL,
+    PLAIN,
+    all_ks,
+    arm_key,
+    arm_label,
+    arms,
+    checkpoint_label,
+    checkpoints,
+    headline_k,
+    includes_zero,
+    latest,
+    nearest_temperature,
+    rests_on_few,
+    scored,
+)
+
+
+def headlines(
+    probe: Sequence[Row],
+    results: Sequence[Row],
+    comparisons: Sequence[Row],
+    slopes: Sequence[Row],
+    changes: Sequence[Row],
+) -> list[str]:
+    """Sentences in plain text, the question's order: did post-training narrow the model, does LED widen it again."""
+    results = scored(results)
+    return [
+        *accuracy_sentences(results, changes),
+        *entropy_sentences(probe),
+        *slope_sentences(slopes),
+        *led_sentences(comparisons),
+    ]
+
+
+def accuracy_sentences(results: Sequence[Row], changes: Sequence[Row]) -> list[str]:
+    """Plain pass@1 and pass@16: from the first to the last step, or the level if there is one checkpoint."""
+    plain = [row for row in results if row["arm"] == PLAIN]
+    if not plain:
+        return []
+    temperature = nearest_temperature(row["temperature"] for row in plain)
+    sentences = []
+    for k in sorted({1, headline_k(all_ks(plain))}):
+        moves = [row for row in changes if row["arm"] == PLAIN and row["temperature"] == temperature and row["k"] == k]
+        if moves:
+            last = max(moves, key=lambda row: row["to_step"])
+            start = f"From step {last['from_step']} to step {last['to_step']}, plain pass@{k} at T = {temperature:g} "
+            sentences.append(start + change_words(last["difference"], last["ci95"]))
+            continue
+        for row in plain:
+            if row["temperature"] == temperature and str(k) in row["pass_at_k"]:
+                ci95 = row["pass_at_k_ci95"][str(k)]
+                level = f"{100 * row['pass_at_k'][str(k)]:.1f}%{percent_interval(ci95)}"
+                sentences.append(f"Plain pass@{k} at T = {temperature:g} is {level} ({checkpoint_label(row)}).")
+    return sentences
+
+
+def entropy_sentences(probe: Sequence[Row]) -> list[str]:
+    """Relative change of final and intermediate entropy on each probe text, from the first to the last step."""
+    rows = latest(probe, "text", "final_norm", "rl_step")
+    sentences = []
+    for text, words in (("own", "On each checkpoint's own samples"), ("reference", "On the fixed reference text")):
+        group = [row for row in rows if row["text"] == text and row["final_norm"]]
+        normed = bool(group)
+        group = group or [row for row in rows if row["text"] == text]
+        if len(group) < 2:
+            continue
+        first, last = group[0], group[-1]
+        final = _relative(first["entropy_final_nats"], last["entropy_final_nats"])
+        intermediate = _relative(first["entropy_intermediate_nats"], last["entropy_intermediate_nats"])
+        how = "read through the final norm" if normed else "read without the final norm"
+        sentences.append(
+            f"{words}, final-layer entropy {final} from step {first['rl_step']} to step {last['rl_step']}; "
+            f"the mean of the intermediate layers ({how}) {intermediate}."
+        )
+    return sentences
+
+
+def slope_sentences(slopes: Sequence[Row]) -> list[str]:
+    """Slope of plain pass@n on temperature at the first and the last checkpoint."""
+    plain = [row for row in slopes if row["arm"] == PLAIN]
+    if not plain:
+        return []
+    k = max(row["k"] for row in plain)
+    plain = [row for row in plain if row["k"] == k]
+    names = checkpoints(plain)
+    ends = [row for name in dict.fromkeys((names[0], names[-1])) for row in plain if row["checkpoint"] == name]
+    parts = [f"{100 * row['slope']:+.1f}{interval_words(row['ci95'])} at {checkpoint_label(row)}" for row in ends]
+    low, high = min(ends[0]["temperatures"]), max(ends[0]["temperatures"])
+    return [
+        f"The slope of plain pass@{k} on temperature, over T = {low:g} to {high:g} and in points per unit of "
+        f"temperature, is {' and '.join(parts)}."
+    ]
+
+
+def led_sentences(comparisons: Sequence[Row]) -> list[str]:
+    """Each arm against its controls at the last checkpoint, then over all settings beside what chance would give."""
+    rows = [row for row in comparisons if row["arm"] != CONTROL]
+    if not rows:
+        return []
+    last = checkpoints(rows)[-1]
+    sentences = []
+    for key in arms(rows):
+        own = [row for row in rows if arm_key(row) == key]
+        here = [row for row in own if row["checkpoint"] == last]
+        if here:
+            temperature = nearest_temperature(row["temperature"] for row in here)
+            for baseline in (CONTROL, PLAIN):
+                pair = [row for row in here if row["baseline"] == baseline and row["temperature"] == temperature]
+                shown = {1, headline_k([row["k"] for row in pair])} if pair else set()
+                parts = [
+                    f"pass@{row['k']} {100 * row['difference']:+.1f} points{interval_words(row['ci95'])}{_caveat(row)}"
+                    for row in pair
+                    if row["k"] in shown
+                ]
+                if parts:
+                    against = _baseline_words(baseline, key[1])
+                    where = f"at {checkpoint_label(pair[0])}, T = {temperature:g}"
+                    sentences.append(f"{arm_label(key)} against {against} {where}: {', '.join(parts)}.")
+        if any(row["baseline"] == CONTROL for row in own):
+            sentences.append(_tally(key, [row for row in own if row["baseline"] == CONTROL]))
+        elif key[1] is not None:
+            sentences.append(
+                f"{arm_label(key)} has no control arm with the same top-k beside it, so a gain over plain sampling may "
+                "come from the truncation alone."
+            )
+    return sentences
+
+
+def change_words(difference: float, ci95: Sequence[float] | None) -> str:
+    """`rises by 21.3 points [18.9, 23.6].`, or that no change is shown when the interval includes 0."""
+    if includes_zero(ci95):
+        return f"changes by {100 * difference:+.1f} points{interval_words(ci95)}: no change is shown."
+    verb = "rises" if difference > 0 else "falls"
+    low, high = sorted(abs(100 * bound) for bound in ci95 or ())
+    return f"{verb} by {abs(100 * difference):.1f} points [{low:.1f}, {high:.1f}]."
+
+
+def interval_words(ci95: Sequence[float] | None) -> str:
+    """` [lo, hi]` in points, saying so when it includes 0 or when there is none."""
+    if ci95 is None:
+        return " (one problem, so no interval)"
+    if ci95[0] == ci95[1] == 0:
+        return " [0.0, 0.0] (no problem differed)"
+    note = " (includes 0)" if includes_zero(ci95) else ""
+    return f" [{100 * ci95[0]:+.1f}, {100 * ci95[1]:+.1f}]{note}"
+
+
+def percent_interval(ci95: Sequence[float] | None) -> str:
+    """` [lo, hi]` of a level in per cent."""
+    return " (one problem, so no interval)" if ci95 is None else f" [{100 * ci95[0]:.1f}, {100 * ci95[1]:.1f}]"
+
+
+def _tally(key: tuple[str, int | None], rows: Sequence[Row]) -> str:
+    k = headline_k([row["k"] for row in rows])
+    rows = [row for row in rows if row["k"] == k]
+    settings = "1 setting" if len(rows) == 1 else f"{len(rows)} settings"
+    above = sum(not includes_zero(row["ci95"]) and row["difference"] > 0 for row in rows)
+    below = sum(not includes_zero(row["ci95"]) and row["difference"] < 0 for row in rows)
+    return (
+        f"Over all {settings} (checkpoint and temperature) {arm_label(key)} beats its top-k control in pass@{k} in "
+        f"{above}, loses in {below}, and shows no difference in {len(rows) - above - below}; if there were no true "
+        f"difference anywhere, about {0.05 * len(rows):.1f} of the intervals would exclude 0 by chance."
+    )
+
+
+def _caveat(row: Row) -> str:
+    return f" (only {row['problems_differing']} of {row['problems']} problems differ)" if rests_on_few(row) else ""
+
+
+def _relative(first: float, last: float) -> str:
+    values = f"({first:.3g} to {last:.3g} nats)"
+    if first <= 0:
+        return f"goes from {first:.3g} to {last:.3g} nats"
+    percent = 100 * (last / first - 1)
+    if abs(percent) < 0.5:
+        return f"changes by less than 1% {values}"
+    return f"{'rises' if percent > 0 else 'falls'} by {abs(percent):.0f}% {values}"
+
+
+def _baseline_words(baseline: str, top_k: int | None) -> str:
+    return "plain sampling" if baseline == PLAIN else f"the {arm_label((CONTROL, top_k))}"

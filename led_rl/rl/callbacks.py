@@ -1,0 +1,104 @@
+"""What happens beside the training steps: the probe, the record, the progress bar."""
+
+import math
+from typing import Any
+
+from tqdm.auto import tqdm
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from led_rl.probe.recorder import ProbeRecorder
+from led_rl.records import append_jsonl
+from led_rl.run import RunFolder
+
+METRICS = {
+    "reward": "reward",
+    "reward_std": "reward_std",
+    "frac_reward_zero_std": "zero_std_groups_rate",
+    "entropy": "entropy_sampling_nats",
+    "completions/mean_length": "length_tokens",
+    "completions/clipped_ratio": "truncated_rate",
+    "loss": "loss",
+    "kl": "kl_nats",
+    "grad_norm": "grad_norm",
+    "learning_rate": "learning_rate",
+    "step_time": "step_s",
+}
+
+
+class ProbeCallback(TrainerCallback):
+    """The entropy probe at step 0 and at every saved checkpoint.
+
+    A run that was killed between saving and probing is probed when it goes on, from the same weights.
+    """
+
+    def __init__(self, recorder: ProbeRecorder) -> None:
+        self.recorder = recorder
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        if state.is_world_process_zero:
+            self.recorder.record(kwargs["model"], state.global_step)
+
+    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        if state.is_world_process_zero:
+            self.recorder.record(kwargs["model"], state.global_step)
+
+
+class RecordCallback(TrainerCallback):
+    """Training metrics to `train.jsonl`, a row a logging step, under names with their units."""
+
+    def __init__(self, run: RunFolder) -> None:
+        self.run = run
+
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: dict[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        if not state.is_world_process_zero or not logs or "reward" not in logs:
+            return
+        row = {ours: logs[theirs] for theirs, ours in METRICS.items() if _finite(logs.get(theirs))}
+        append_jsonl(self.run.train_file, [{"rl_step": state.global_step, **row}])
+
+
+class ProgressBar(TrainerCallback):
+    """One line: step, reward, entropy at sampling temperature, time left."""
+
+    def __init__(self) -> None:
+        self.bar: Any = None
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        if state.is_world_process_zero:
+            self.bar = tqdm(total=state.max_steps, initial=state.global_step, desc="GRPO", unit="step")
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        if self.bar is not None:
+            self.bar.update(state.global_step - self.bar.n)
+
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: dict[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        if self.bar is not None and logs and "reward" in logs:
+            shown = {"reward": logs["reward"], "entropy_nats": logs.get("entropy", math.nan)}
+            self.bar.set_postfix({name: f"{value:.3f}" for name, value in shown.items()})
+
+    def on_train_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        if self.bar is not None:
+            self.bar.close()
+
+
+def _finite(value: Any) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value)

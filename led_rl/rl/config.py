@@ -1,0 +1,133 @@
+"""The configuration of a GRPO run."""
+
+import dataclasses
+import difflib
+from dataclasses import dataclass, field
+from typing import Any
+
+from led_rl.probe.entropy import ProbeConfig
+from led_rl.tasks.registry import TaskConfig
+
+
+@dataclass(frozen=True)
+class LoraConfig:
+    """Low-rank adapters (PEFT).
+
+    Args:
+        r: rank; 0 trains all weights
+        alpha: scaling numerator
+        target_modules: modules that get adapters
+        layers_to_transform: indices of the layers that get adapters, all if none are named
+    """
+
+    r: int = 0
+    alpha: int = 32
+    target_modules: str = "all-linear"
+    layers_to_transform: list[int] | None = None
+
+    def __post_init__(self) -> None:
+        if self.r < 0:
+            raise ValueError(f"lora.r={self.r}: a rank, or 0 for full fine-tuning")
+
+
+@dataclass(frozen=True)
+class RolloutConfig:
+    """How rollouts are sampled.
+
+    Args:
+        engine: sample with led_rl's engine; false leaves it to TRL (transformers' generate, or vLLM by grpo.use_vllm)
+        max_rows: most samples in flight
+        max_batch_tokens: most cache positions in flight, which bounds memory
+    """
+
+    engine: bool = True
+    max_rows: int = 512
+    max_batch_tokens: int = 131_072
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """GRPO on TRL, with the entropy probe at every checkpoint.
+
+    Args:
+        model: the model to post-train: a folder or a Hub id
+        output_dir: the run folder
+        seed: seed of data, rollouts and training
+        dtype: float32, bfloat16 or float16, the dtype of the weights
+        task: the task
+        problems: training problems; none: as many as the steps need, so that each is seen once
+        grpo: any field of TRL's GRPOConfig
+        lora: adapters
+        rollout: sampling of rollouts
+        probe: the entropy probe
+        resume: go on with the run in output_dir
+        trust_remote_code: let code of the model's repository run
+    """
+
+    model: str = "checkpoints/base_countdown"
+    output_dir: str = "checkpoints/countdown_grpo"
+    seed: int = 0
+    dtype: str = "float32"
+    task: TaskConfig = field(default_factory=TaskConfig)
+    problems: int | None = None
+    grpo: dict[str, Any] = field(default_factory=dict)
+    lora: LoraConfig = field(default_factory=LoraConfig)
+    rollout: RolloutConfig = field(default_factory=RolloutConfig)
+    probe: ProbeConfig = field(default_factory=ProbeConfig)
+    resume: bool = False
+    trust_remote_code: bool = False
+
+
+OWNED = {
+    "output_dir": "output_dir",
+    "seed": "seed",
+    "data_seed": "seed",
+    "report_to": "nothing: records and event files are always written",
+    "resume_from_checkpoint": "resume",
+    "disable_tqdm": "nothing: the progress bar is led_rl's",
+}
+
+
+def grpo_arguments(config: TrainConfig) -> Any:
+    """TRL's GRPOConfig of this run. ValueError on an unknown field or one that led_rl sets itself."""
+    from trl.trainer.grpo_config import GRPOConfig
+
+    known = {f.name for f in dataclasses.fields(GRPOConfig) if f.init}
+    for name in config.grpo:
+        if name not in known:
+            close = difflib.get_close_matches(name, known, 3)
+            hint = f"did you mean {' or '.join(close)}?" if close else "see TRL's GRPOConfig for its fields"
+            raise ValueError(f"grpo.{name} is not a field of GRPOConfig: {hint}")
+        if name in OWNED:
+            raise ValueError(f"grpo.{name} is set by led_rl: use {OWNED[name]}")
+    try:
+        arguments = GRPOConfig(
+            **config.grpo,
+            output_dir=config.output_dir,
+            seed=config.seed,
+            data_seed=config.seed,
+            report_to="none",
+            disable_tqdm=True,
+        )
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"grpo: TRL refuses these settings: {error}") from error
+    if arguments.max_steps < 1:
+        raise ValueError(f"grpo.max_steps={arguments.max_steps}: a run needs a number of steps, such as 300")
+    if config.rollout.engine:
+        _check_engine(arguments)
+    return arguments
+
+
+def _check_engine(arguments: Any) -> None:
+    if arguments.use_vllm:
+        raise ValueError("grpo.use_vllm=true with rollout.engine=true: choose one; set rollout.engine=false for vLLM")
+    if (arguments.repetition_penalty or 1.0) != 1.0 or arguments.generation_kwargs:
+        raise ValueError(
+            "grpo.repetition_penalty and grpo.generation_kwargs are not known to the engine: set rollout.engine=false "
+            "to sample with transformers' generate"
+        )
+    if arguments.activation_checkpointing:
+        raise ValueError(
+            "grpo.activation_checkpointing=true drops the key-value cache in train mode, and rollouts with it: set it "
+            "to false, or rollout.engine=false"
+        )

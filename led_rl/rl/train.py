@@ -1,0 +1,111 @@
+"""A GRPO run from its configuration to its folder."""
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from datasets import Dataset
+from lightning import seed_everything
+from lightning.pytorch.loggers import TensorBoardLogger
+from transformers import PreTrainedTokenizerBase
+from transformers.integrations.integration_utils import TensorBoardCallback
+from transformers.trainer_callback import PrinterCallback, ProgressCallback
+
+from led_rl.decoding.prompting import encode_prompts
+from led_rl.models.lens import Lens
+from led_rl.models.loading import check_source, load_policy
+from led_rl.probe.entropy import EntropyProbe
+from led_rl.probe.recorder import ProbeRecorder
+from led_rl.records import Row
+from led_rl.rl.callbacks import ProbeCallback, ProgressBar, RecordCallback
+from led_rl.rl.config import LoraConfig, TrainConfig, grpo_arguments
+from led_rl.rl.rewards import CorrectReward
+from led_rl.rl.trainer import EngineGRPOTrainer
+from led_rl.run import RunFolder
+from led_rl.tasks.problem import Problem, Task
+from led_rl.tasks.registry import load_task
+
+
+def train(config: TrainConfig, plain: Row) -> Path:
+    """Post-train `config.model`; returns the run folder.
+
+    Args:
+        config: the run.
+        plain: the same as a dictionary, recorded as `config.yaml`.
+
+    Raises:
+        ValueError: on any bad input, before training begins.
+    """
+    check_source(config.model)
+    arguments = grpo_arguments(config)
+    task = load_task(config.task)
+    policy = load_policy(config.model, config.dtype, config.trust_remote_code)
+    Lens(policy.model).check_logits()
+    problems = task.problems("train", _problems_needed(config, arguments), config.seed)
+    encode_prompts(policy.tokenizer, [task.prompt(problem) for problem in problems])
+    probe = EntropyProbe(task, policy.tokenizer, policy.end_tokens, config.probe)
+
+    run = RunFolder(Path(config.output_dir))
+    run.begin(plain, {"seed": config.seed, "probe_seed": config.probe.seed}, config.resume)
+    started = time.monotonic()
+    seed_everything(config.seed, verbose=False)
+    checkpoints = run.checkpoints()
+    resumed = checkpoints[-1] if config.resume and checkpoints else None
+    step = resumed.step if resumed else 0
+    run.drop_after(step)
+    logger = TensorBoardLogger(
+        str(run.path), name="", version="tb", default_hp_metric=False, purge_step=step + 1 if step else None
+    )
+    trainer = EngineGRPOTrainer(
+        model=policy.model,
+        processing_class=policy.tokenizer,
+        args=arguments,
+        reward_funcs=CorrectReward(task, problems),
+        train_dataset=_dataset(task, problems, policy.tokenizer),
+        peft_config=_peft(config.lora),
+        rollout=config.rollout,
+        callbacks=[
+            ProbeCallback(ProbeRecorder(probe, run, logger.experiment, "rl_step")),
+            RecordCallback(run),
+            ProgressBar(),
+            TensorBoardCallback(tb_writer=logger.experiment),
+        ],
+    )
+    trainer.remove_callback(PrinterCallback)
+    trainer.remove_callback(ProgressCallback)
+    trainer.train(resume_from_checkpoint=str(resumed.path) if resumed else None)
+    run.finish(rl_steps=trainer.state.global_step, wall_s=round(time.monotonic() - started, 1))
+    return run.path
+
+
+def _problems_needed(config: TrainConfig, arguments: Any) -> int:
+    """Prompts of the whole run: each training problem is seen once, unless the configuration says how many."""
+    if config.problems is not None:
+        return config.problems
+    rows: int = arguments.generation_batch_size // arguments.num_generations
+    generations = -(-arguments.max_steps * arguments.gradient_accumulation_steps // arguments.steps_per_generation)
+    return max(1, rows * int(-(-generations // arguments.num_iterations)))
+
+
+def _dataset(task: Task, problems: Sequence[Problem], tokenizer: PreTrainedTokenizerBase) -> Dataset:
+    def prompt(problem: Problem) -> Any:
+        text = task.prompt(problem)
+        return [{"role": "user", "content": text}] if tokenizer.chat_template else text
+
+    return Dataset.from_list([{"prompt": prompt(problem), "problem_id": problem.id} for problem in problems])
+
+
+def _peft(config: LoraConfig) -> Any:
+    if not config.r:
+        return None
+    from peft import LoraConfig as PeftLoraConfig
+
+    return PeftLoraConfig(
+        r=config.r,
+        lora_alpha=config.alpha,
+        lora_dropout=0.0,  # rollouts run in train mode, where dropout would make sampler and policy differ
+        target_modules=config.target_modules,
+        layers_to_transform=config.layers_to_transform,
+        task_type="CAUSAL_LM",
+    )

@@ -1,0 +1,194 @@
+"""A run folder: what it holds, whose it is, and what made it. Imports nothing heavy.
+
+checkpoints/<run>/
+    config.yaml         the resolved configuration
+    run.json            command, git sha, versions, seeds, machine
+    probe.jsonl         entropy of every layer at every checkpoint
+    train.jsonl         training metrics, a row a logging step
+    tb/                 event files
+    checkpoint-<step>/  model, tokenizer and trainer state
+    eval/, report/      written by scripts/eval_led.py
+"""
+
+import importlib.metadata
+import os
+import platform
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from led_rl.records import Row, read_json, read_jsonl, write_json, write_jsonl, write_text
+
+PACKAGES = (
+    "led_rl", "torch", "lightning", "transformers", "peft", "trl", "datasets", "math-verify", "reasoning_gym",
+    "tensorboard", "numpy",
+)  # fmt: skip
+_CHECKPOINT = re.compile(r"checkpoint-(\d+)")
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A finished checkpoint folder of a run."""
+
+    path: Path
+    step: int
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """One run's folder."""
+
+    path: Path
+
+    @property
+    def config_file(self) -> Path:
+        return self.path / "config.yaml"
+
+    @property
+    def record_file(self) -> Path:
+        return self.path / "run.json"
+
+    @property
+    def probe_file(self) -> Path:
+        return self.path / "probe.jsonl"
+
+    @property
+    def train_file(self) -> Path:
+        return self.path / "train.jsonl"
+
+    @property
+    def tensorboard(self) -> Path:
+        return self.path / "tb"
+
+    def checkpoints(self) -> list[Checkpoint]:
+        """Finished checkpoints in order of step. A folder that a killed process left unfinished is passed over."""
+        found = []
+        for path in self.path.glob("checkpoint-*"):
+            match = _CHECKPOINT.fullmatch(path.name)
+            # The trainer writes its state last, so its presence says that the rest is whole.
+            if match and (path / "trainer_state.json").is_file():
+                found.append(Checkpoint(path, int(match.group(1))))
+        return sorted(found, key=lambda checkpoint: checkpoint.step)
+
+    def begin(self, config: Mapping[str, Any], seeds: Mapping[str, int], resume: bool) -> None:
+        """Claim the folder for this configuration and record what makes it.
+
+        Raises:
+            ValueError: if it holds another run, or on resume, a run of another configuration.
+        """
+        settled = {key: value for key, value in config.items() if key not in ("resume", "output_dir")}
+        occupied = self.record_file.exists() or self.config_file.exists() or any(self.path.glob("checkpoint-*"))
+        if occupied and not resume:
+            raise ValueError(
+                f"output_dir={self.path} holds another run: go on with it with --resume, or choose another --output_dir"
+            )
+        if occupied:
+            before = self.config()
+            changed = sorted(
+                key for key in _flat(settled).keys() | _flat(before).keys() if _differs(settled, before, key)
+            )
+            if changed:
+                raise ValueError(
+                    f"--resume of {self.path} with another configuration ({', '.join(changed)} differ): give the same "
+                    "options as at first, or choose another --output_dir"
+                )
+        elif self.path.exists() and not self.path.is_dir():
+            raise ValueError(f"output_dir={self.path} is a file: choose another --output_dir")
+        else:
+            write_text(self.config_file, yaml.safe_dump(settled, sort_keys=False, allow_unicode=True))
+        sessions = read_json(self.record_file)["sessions"] if self.record_file.exists() else []
+        write_json(self.record_file, {"sessions": [*sessions, provenance(seeds)]})
+
+    def finish(self, **facts: Any) -> None:
+        """Add what is known only at the end of a session (wall time, steps) to its record."""
+        record = read_json(self.record_file)
+        record["sessions"][-1] |= facts
+        write_json(self.record_file, record)
+
+    def config(self) -> Row:
+        """The configuration the run was begun with. ValueError if there is none."""
+        if not self.config_file.exists():
+            raise ValueError(f"{self.path} has no config.yaml: it is not a run folder of led_rl")
+        loaded: Row = yaml.safe_load(self.config_file.read_text(encoding="utf-8"))
+        return loaded
+
+    def drop_after(self, step: int, key: str = "rl_step") -> None:
+        """Forget records of steps later than this one, which a resumed run will make again."""
+        for path in (self.probe_file, self.train_file):
+            rows = read_jsonl(path)
+            if any(row[key] > step for row in rows):
+                write_jsonl(path, [row for row in rows if row[key] <= step])
+
+
+def provenance(seeds: Mapping[str, int]) -> Row:
+    """What made a record: command, git sha, versions, seeds, machine, time."""
+    return {
+        "command": shlex.join([Path(sys.executable).name, *sys.argv]),
+        "git_sha": _git("rev-parse", "HEAD"),
+        "git_dirty": bool(_git("status", "--porcelain", "--untracked-files=no")),
+        "versions": {"python": platform.python_version(), **_versions()},
+        "seeds": dict(seeds),
+        "machine": {"platform": platform.platform(), "processor": _processor(), "cpus": os.cpu_count()},
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def owner(checkpoint: Path) -> RunFolder | None:
+    """The run folder a checkpoint folder lies in, or that a model folder is itself."""
+    for path in (checkpoint, checkpoint.parent):
+        if (path / "config.yaml").is_file():
+            return RunFolder(path)
+    return None
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for name in PACKAGES:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def _git(*arguments: str) -> str | None:
+    try:
+        done = subprocess.run(
+            ["git", *arguments], cwd=Path(__file__).parent, capture_output=True, text=True, timeout=10, check=True
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor()
+    return next(
+        (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.processor()
+    )
+
+
+def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        if isinstance(value, Mapping):
+            flat |= _flat(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
+
+
+def _differs(one: Mapping[str, Any], other: Mapping[str, Any], key: str) -> bool:
+    missing = object()
+    return bool(_flat(one).get(key, missing) != _flat(other).get(key, missing))

@@ -1,0 +1,170 @@
+"""Any data set of reasoning-gym (github.com/open-thought/reasoning-gym, Apache-2.0) as a task with disjoint splits.
+
+A question's split is a hash of its text (test 10 %, validation 10 %, train the rest), so no seed can leak a problem
+from one into another. Graded by the data set's own scorer, on the answer in the last balanced box, and right only at a
+full score: the default scorer gives partial credit for an answer that merely contains the right one. Scorers run in
+the killable child (`led_rl.tasks.sandbox`), as several hand the model's text to sympy.
+"""
+
+import base64
+import difflib
+import hashlib
+import json
+import pickle
+import re
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Any
+
+from led_rl.tasks.answers import Thinking, last_boxed, response
+from led_rl.tasks.problem import SPLITS, Grade, Problem, Split
+from led_rl.tasks.sandbox import SANDBOX, START_S
+
+PREFIX = "reasoning_gym:"
+TEST_PERCENT = 10
+VALIDATION_PERCENT = 10
+MAX_ANSWER_CHARS = 10_000
+
+_CHUNK = 200  # questions drawn from one generator seed
+_BARREN_CHUNKS = 10  # chunks in a row without a new problem of the split: the data set is taken to be exhausted
+_INSTRUCTION = r"Put your final answer in \boxed{}."
+
+
+class GymTask:
+    r"""Task protocol over one data set.
+
+    Args:
+        dataset: name in reasoning-gym, with or without the prefix `reasoning_gym:`
+        options: passed to `reasoning_gym.create_dataset`, all but `seed` and `size`, which `problems` sets
+        thinking: whether a completion must close a `</think>` before its answer, see `answers.response`
+
+    Raises ValueError for an unknown data set or an option it refuses; ImportError without reasoning-gym.
+    """
+
+    def __init__(
+        self,
+        dataset: str,
+        options: Mapping[str, Any] = MappingProxyType({}),
+        thinking: Thinking = "optional",
+    ) -> None:
+        self.dataset = dataset.removeprefix(PREFIX)
+        self.options = MappingProxyType(dict(options))
+        self.thinking: Thinking = thinking
+        for owned in ("seed", "size"):
+            if owned in self.options:
+                raise ValueError(f"{self.name}: option {owned}={options[owned]!r} is set by problems(); remove it")
+        try:
+            json.dumps(dict(self.options))
+        except TypeError as error:
+            raise ValueError(f"{self.name}: options must be plain JSON values ({error})") from error
+        self._scorer = self._create(seed=0, size=1)
+
+    @property
+    def name(self) -> str:
+        return PREFIX + self.dataset
+
+    def problems(self, split: Split, count: int, seed: int = 0) -> Sequence[Problem]:
+        """`count` distinct problems of a split, the same for the same seed; a prefix of what a larger count gives.
+
+        Questions whose gold answer the data set's own scorer does not give a full score are left out; those without a
+        gold answer (any valid solution counts) are kept, with an empty `answer`. Raises ValueError if the generator
+        stops giving new problems before `count`.
+        """
+        if split not in SPLITS:
+            raise ValueError(f"split {split!r}: not one of {', '.join(SPLITS)}")
+        found: dict[str, Problem] = {}
+        ungradable = barren = chunk = 0
+        while len(found) < count and barren < _BARREN_CHUNKS:
+            before = len(found)
+            generator = self._create(seed=_generator_seed(self.name, seed, chunk), size=_CHUNK)
+            for index in range(min(_CHUNK, len(generator))):
+                entry = generator[index]
+                identity = hashlib.sha256(entry["question"].encode("utf-8", "surrogatepass")).hexdigest()
+                key = f"{self.name}/{identity[:20]}"
+                if split_of(identity) != split or key in found:
+                    continue
+                gold = entry["answer"]
+                if gold is not None and generator.score_answer(gold, entry) < 1.0:
+                    ungradable += 1
+                    continue
+                answer = "" if gold is None else str(gold)
+                found[key] = Problem(key, entry["question"], answer, MappingProxyType({"entry": entry}))
+                if len(found) == count:
+                    break
+            barren = barren + 1 if len(found) == before else 0
+            chunk += 1
+        if len(found) < count:
+            raise ValueError(
+                f"{self.name}: {split} split gave {len(found)} distinct problems of the {count} asked for "
+                f"({ungradable} draws left out as their gold answer fails its own scorer); ask for fewer or widen the "
+                "data set's options"
+            )
+        return list(found.values())
+
+    def prompt(self, problem: Problem) -> str:
+        r"""The question and the request for a `\boxed{}` answer."""
+        return f"{problem.question.rstrip()}\n\n{_INSTRUCTION}"
+
+    def reference(self, problem: Problem) -> str | None:
+        """None: reasoning-gym has answers but no worked completions."""
+        return None
+
+    def grade(self, problem: Problem, completion: str) -> Grade:
+        """Verdict of the data set's scorer, right only at a score of 1.0 or more.
+
+        "unparsable": the scorer raised, or the answer is longer than `MAX_ANSWER_CHARS`. "timeout": it was killed.
+        Raises KeyError for a problem of another task.
+        """
+        entry = problem.data["entry"]
+        text = response(completion, self.thinking)
+        if text is None:
+            return Grade("unclosed_think")
+        answer = last_boxed(text)
+        if not answer:
+            return Grade("no_answer")
+        if len(answer) > MAX_ANSWER_CHARS:
+            return Grade("unparsable", answer)
+        if wrapped := re.fullmatch(r"\$?\\text\{([^{}]*)\}\$?", answer):
+            answer = wrapped[1].strip()
+        if answer == problem.answer:
+            return Grade("correct", answer)
+        request = {"kind": "gym", "dataset": self.dataset, "options": dict(self.options)}
+        # Importing reasoning-gym and building the data set is not on the answer's clock.
+        loaded = SANDBOX.ask(request, wall_s=START_S)
+        if loaded is None or loaded.get("verdict") != "loaded":
+            raise RuntimeError(f"{self.name}: the grading process could not load the data set ({loaded})")
+        packed = base64.b64encode(pickle.dumps(dict(entry))).decode("ascii")
+        reply = SANDBOX.ask({**request, "answer": answer, "entry": packed})
+        if reply is None or reply.get("verdict") == "exhausted":
+            return Grade("timeout", answer)
+        if "score" not in reply:
+            return Grade("unparsable", answer)
+        return Grade("correct" if reply["score"] >= 1.0 else "wrong", answer)
+
+    def _create(self, seed: int, size: int) -> Any:
+        import reasoning_gym
+        from reasoning_gym.factory import DATASETS
+
+        if self.dataset not in DATASETS:
+            close = difflib.get_close_matches(self.dataset, DATASETS, n=3, cutoff=0.4)
+            hint = f"did you mean {' or '.join(close)}?" if close else f"the names are {', '.join(sorted(DATASETS))}"
+            raise ValueError(f"reasoning-gym has no data set {self.dataset!r}; {hint}")
+        try:
+            return reasoning_gym.create_dataset(self.dataset, **self.options, seed=seed, size=size)
+        except (TypeError, AssertionError, ValueError) as error:
+            fields = [name for name in DATASETS[self.dataset][1].__dataclass_fields__ if name not in ("seed", "size")]
+            raise ValueError(
+                f"{self.name}: options {dict(self.options)} refused ({error}); its options are {', '.join(fields)}"
+            ) from error
+
+
+def split_of(identity: str) -> Split:
+    """Split of a hexadecimal sha256 digest of a question."""
+    bucket = int(identity[:15], 16) % 100
+    if bucket < TEST_PERCENT:
+        return "test"
+    return "validation" if bucket < TEST_PERCENT + VALIDATION_PERCENT else "train"
+
+
+def _generator_seed(name: str, seed: int, chunk: int) -> int:
+    return int.from_bytes(hashlib.sha256(f"{name}/{seed}/{chunk}".encode()).digest()[:4], "big")

@@ -1,0 +1,303 @@
+"""The grader: right stays right, wrong stays wrong, hostile is cheap, and nothing of it disturbs the trainer."""
+
+import base64
+import json
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from led_rl.tasks.grading import check_gold, grade, judge
+from led_rl.tasks.latex import MAX_CHARS, normalise, number, refusal
+from led_rl.tasks.sandbox import SANDBOX, Sandbox
+
+ROOT = Path(__file__).resolve().parents[1]
+BENCHMARKS = Path(os.environ.get("LED_RL_BENCHMARKS", ROOT.parent / "shared" / "data" / "benchmarks"))
+
+RIGHT = [
+    ("18", "18"), ("18", "18.0"), ("18", r"\$18"), ("18", "18 dollars"), ("18", r"18\text{ dollars}"), ("-4", "- 4"),
+    ("2,125", "2125"), ("114200", "114,200"), ("1,450,000", r"\$1{,}450{,}000"), (r"\$32,\!348", "32348"),
+    (r"11,\! 111,\! 111,\! 100", "11111111100"), ("0.15", r"\frac{3}{20}"), (r"\frac{14}{3}", "14/3"),
+    (r"\$18.90", "18.9"), (r"\frac43", r"\dfrac{4}{3}"), (r"-\frac{35}{9}", r"\frac{-35}{9}"),
+    (r"137 \frac{1}{2}", "137.5"), ("2.5", "2 1/2"), (r"1\frac{4}{5}", "9/5"), (".0000672", r"6.72\times 10^{-5}"),
+    ("90", r"90^{\circ}"), (r"90^\circ", "90°"), (r"\frac{270}7\text{ degrees}", r"\frac{270}{7}^\circ"),
+    (r"864 \mbox{ inches}^2", r"864\text{ in}^2"), ("50", r"50\%"), ("0.5", r"50\%"), (r"50\%", "50"),
+    (r"15\mbox{ cm}^2", "15"), (r"1/2^{99}", "2^{-99}"), (r"\left( 3, \frac{\pi}{2} \right)", r"(3,\pi/2)"),
+    ("1,-2", "-2,1"), ("1,-2", "x=1, x=-2"), ("1,-2", r"x=1\text{ or }-2"), ("3, 5, 7", r"\{7,5,3\}"), ("(2,4)", "2,4"),
+    ("(r,s)=(1,2)", "(1,2)"), ("x=5", "5"), ("5", "x=5"), ("5", "x = 2+3 = 5"), ("19", "13 + 6 = 19"),
+    (r"1 \pm \sqrt{19}", r"1-\sqrt{19}, 1+\sqrt{19}"), (r"3 \pm 2 \sqrt{2}", r"3\pm\sqrt{8}"),
+    (r"\{1\pm\sqrt{5},-2\}", r"-2,1+\sqrt5,1-\sqrt5"), ("(3,4]", r"\left(3, 4\right]"),
+    (r"x \in [-2,7]", r"-2\le x\le 7"), (r"(2,\infty)", "x>2"), (r"(-\infty, 0]", r"0 \ge x"),
+    (r"(0,9) \cup (9,36)", r"(9,36)\cup(0,9)"), (r"5x - 7y + 11z + 4 = 0", "-5x+7y-11z-4=0"),
+    ("y = 2x + 3", "2x-y+3=0"), ("y = 2x + 3", "2x+3"), ("6-5i", "-5i+6"),
+    (r"\begin{pmatrix} -1/3 \\ 2/3 \end{pmatrix}", r"\begin{bmatrix}-\frac13\\ \frac23\end{bmatrix}"),
+    (r"\text{Evelyn}", "Evelyn"), (r"\text{east}", r"\textbf{East}"), (r"\text{(C)}", "C"),
+    (r"\text{(C)}", r"(\text{C})"), ("4210_{5}", "4210_5"), ("(a+5)(b+2)", "ab+2a+5b+10"),
+    (r"\frac{11+9a}{20}", "0.55+0.45a"), (r"\cot x", r"1/\tan x"), (r"\frac{3\sqrt{3}}{4}", r"\frac{9}{4\sqrt 3}"),
+    (r"3\sqrt{13}", r"\sqrt{117}"), (r"1 - \sqrt{2}", r"-\sqrt2+1"), (r"\sqrt{3+2\sqrt{2}}", r"1+\sqrt{2}"),
+    ("10", r"\binom{5}{2}"), ("120", "5!"), ("6", "2(3)"), ("x^8", "(x^2)^4"), ("1-1/e", r"\frac{e-1}{e}"),
+    ("15", "( 13 + 6 ) - 4"),
+]  # fmt: skip
+
+WRONG = [
+    # What math-verify 0.9 calls equal.
+    ("1/2^{99}", "1/2^{98}"), ("0", "1e-7"), ("1e-7", "0"), ("3", "3 t"), ("5", "0=5"), ("1+1/e", "1-1/e"),
+    ("1-1/e", "1+1/e"), (r"1 - \sqrt{2}", "1"), ("1", r"1 - \sqrt{2}"), (r"\frac{1}{3}", "0.333333"), ("7", "3 4"),
+    ("5", "2(3)"), ("52_8", "52"), ("0", "20 000"), ("3R^2", "3r^2"),
+    # Near misses.
+    ("5", "5.0000000001"), ("10^{20}", "10^{20}+1"), ("9^{999}", "9^{998}"), (r"\sqrt{2}/2^{200}", "0"), ("12", "1 2"),
+    ("1,234", "1,235"), ("5", "5,6"), ("5", r"5\text{ or }6"), ("5", r"5\text{ or maybe 6}"), ("5", "x=5=6"),
+    ("5", "1+1=5"), ("x=5", "y=5"), ("5", r"5\text{ million}"), ("5", "5 cents"), ("0.5", r"0.5\%"),
+    (r"5.4\text{ cents}", r"5.4\text{ dollars}"), ("(2,4)", "(4,2)"), ("(2,4)", "[2,4]"), ("(3,4]", "(3,4)"),
+    ("3,5,7", "3,5"), ("3,5", "3,3"), ("(2,4)", "4,2"), (r"(2,\infty)", r"x\ge 2"), (r"\infty", r"-\infty"),
+    (r"(0,9)\cup(9,36)", "(0,36)"), ("6-5i", "6+5i"), ("x", "5"),
+    (r"\begin{pmatrix}1\\2\end{pmatrix}", r"\begin{pmatrix}1&2\end{pmatrix}"), (r"\text{east}", "west"),
+    (r"\text{(C)}", "B"), ("5x-7y+11z+4=0", "5x-7y+11z+5=0"), ("y=2x+3", "y=2x+4"), ("x^2", "x^3"), ("12:30", "2:5"),
+    (r"\sqrt{x^2}", "x"), ("55", r"\sum_{k=1}^{10} k"),
+]  # fmt: skip
+
+
+def boxed(answer: str) -> str:
+    return rf"so it is \boxed{{{answer}}}."
+
+
+@pytest.mark.parametrize(("gold", "answer"), RIGHT)
+def test_right_answers_are_right(gold, answer):
+    assert judge(gold, boxed(answer)).status == "correct"
+
+
+@pytest.mark.parametrize(("gold", "answer"), WRONG)
+def test_wrong_answers_are_wrong(gold, answer):
+    assert not grade(gold, boxed(answer))
+
+
+@pytest.mark.parametrize(
+    ("completion", "thinking", "status", "answer"),
+    [
+        ("the answer is 5", "optional", "no_answer", None),
+        (r"\boxed{}", "optional", "no_answer", None),
+        (r"\boxed{5", "optional", "no_answer", None),
+        (r"<think>\boxed{5}", "optional", "unclosed_think", None),
+        (r"\boxed{5}", "required", "unclosed_think", None),
+        (r"<think>\boxed{5}</think> so 5", "optional", "no_answer", None),
+        (r"<think>\boxed{6}</think> \boxed{5}", "required", "correct", "5"),
+        (r"\boxed{5} or rather \boxed{6}", "optional", "wrong", "6"),
+        (r"\boxed{6} and \boxed{5}", "optional", "correct", "5"),
+        (r"\boxed{+*}", "optional", "unparsable", "+*"),
+        ("word " * 20_000 + r"\boxed{5}", "optional", "correct", "5"),  # math-verify alone times out
+    ],
+)
+def test_statuses(completion, thinking, status, answer):
+    verdict = judge("5", completion, thinking)
+    assert (verdict.status, verdict.answer, verdict.correct) == (status, answer, status == "correct")
+    assert grade("5", completion, thinking) == verdict.correct
+
+
+@pytest.mark.parametrize(
+    "text", ["5", "-0.25", r"\frac{3}{4}", r"1\frac{1}{2}", "1,000,000", r"2 \times 10^{3}", "1e3"]
+)
+def test_numbers_are_exact_and_signed(text):
+    value = number(normalise(text))
+    assert value is not None
+    assert number(normalise(text if text.startswith("-") else f"-{text}")) == -abs(value)
+    assert number(normalise(f" {text} . ")) == value
+
+
+@pytest.mark.parametrize("text", ["", "x", "1,23", "1/0", r"\frac{1}{0}", "1e99999", "1 2", "٥", "5\x00", "--5"])
+def test_what_is_no_number(text):
+    assert number(normalise(text)) is None
+
+
+@pytest.mark.parametrize(
+    "gold", ["", "{", "}{", r"\frac{1}", r"\sum_{k=1}^{9} k", "12:30", "5 6", "1" + "+1" * MAX_CHARS, "?"]
+)
+def test_an_ungradable_gold_is_named(gold):
+    with pytest.raises(ValueError, match="gold answer") as raised:
+        check_gold(gold)
+    assert repr(gold) in str(raised.value)
+
+
+def golds(name: str) -> list[str]:
+    path = BENCHMARKS / f"{name}.jsonl"
+    if not path.exists():
+        pytest.skip(f"{path} is absent; set LED_RL_BENCHMARKS to the folder that holds it")
+    return [json.loads(line)["answer"] for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("name", ["gsm8k", "math500", "aime2024"])
+def test_every_benchmark_gold_can_be_graded(name):
+    """Each gold equals its own box without help from equal text, and differs from a changed one."""
+    ungradable = []
+    for gold in golds(name):
+        try:
+            check_gold(gold)
+        except ValueError as error:
+            ungradable.append(str(error))
+        assert grade(gold, boxed(gold))
+        assert not grade(gold, boxed(f"({gold})+1")), gold
+    assert not ungradable
+
+
+def hostile_answers() -> list[str]:
+    """200 and more answers that hang, blow up or confuse a grader."""
+    answers = []
+    for n in (2, 3, 5, 10, 50):
+        answers += [
+            "9" + "^{9" * n + "}" * n, "^".join(["9"] * (n + 1)), "(" * n + "9" + "^{999})" * n,
+            "(" * n + "9" + "^{30})" * n, "x" + "^{x" * n + "}" * n, "e" + "^{e" * n + "}" * n,
+            r"\exp(" * n + "9" + ")" * n, "(" * n + "9" + ")!" * n, "9" + "!" * n, r"\binom{9}{" * n + "3" + "}" * n,
+            r"\sqrt{" * n + "2" + "}" * n, r"\frac{1}{" * n + "2" + "}" * n, "(x+y)^{" + "9" * n + "}",
+            "|" * n + "x", "-" * n + "3", r"\sin(" * n + "9" + ")" * n, "{" * n + "7" + "}" * n,
+        ]  # fmt: skip
+    answers += [
+        "9" * 5000, "0." + "9" * 5000, "1e999999999", "10^{-999999999}", r"10\times 10^{99999999}",
+        r"\binom{1000000}{500000}", r"\binom{10^9}{10^8}", r"{1000000 \choose 500000}", "1000000!", "(10^9)!", "(999)!",
+        "200!^{200}", r"\Gamma(999999999)", r"\sum_{k=1}^{1000000000} k!", r"\prod_{k=1}^{1000000} k",
+        r"\int_0^1 e^{x^x} dx", r"\lim_{x\to 0} x^{x^x}", "(x+y+z)^{999}", "(x+y+z+w)^{300}",
+        "(1+x)^{200}(1+y)^{200}(1+z)^{200}", "(a+b+c+d+g+f)^{40}", r"\sqrt{2}^{999}",
+        r"\begin{pmatrix}1&1\\1&0\end{pmatrix}^{999999}", r"\begin{pmatrix}1&1\\1&0\end{pmatrix}^{999}",
+        r"\tan(10^{999})", "{" * 300 + "7" + "}" * 300, "(" * 100_000, "[" * 100_000, "(" * 100_000 + ")" * 100_000,
+        "\x00", "7\x00", "\x007", "\u202e7", "\u202e7\u202c", "\u0667", "\uff17", "\U0001d7d3", "\ud800", "7\u200b",
+        "مرحبا", "שלום 7", "7\n6", "\\", "\\\\", "$", "$$", "$7$6$", "%", r"\%", "=", "==", "=7", "7=", "7==7", ",",
+        ",,", "(,)", "()", "[]", r"\{\}", r"\frac", r"\frac{}{}", r"\frac{7}{0}", "7/0", "0/0", "^", "_", "^^", "7^",
+        "_7", "!", r"\sqrt", r"\sqrt{}", r"\cup", r"\pm", r"\pm\pm\pm\pm 7", r"1\pm2\pm3\pm4," * 10 + "1", r"\in",
+        r"x\in", "<", "1<", "<1", "1<2<3<4", "x<", "1<x>2", r"\text{}", r"\text", r"\circ", r"7^\circ^\circ",
+        "__import__('os').system('touch led_rl_was_here')", "import os", r"\operatorname{factorint}(99999999999)",
+        r"\gcd(9^{999},9^{998})", r"\lfloor 10^{999}\pi\rfloor", r"\zeta(3)", "nan", "inf", "None", "True",
+        "[7,7,7]" * 50, ",".join("x" * 300), ",".join(f"x_{{{n}}}" for n in range(25)), "1," * 200,
+        r"\cup".join(["(1,2)"] * 50), "7 " * 240, r"\begin{pmatrix}" + "&".join(["x^2"] * 100) + r"\end{pmatrix}",
+        "\\" * 499, "a" * 499, "x_" * 100, "x'" * 100, "a b " * 120, r"\frac" * 80, r"\left" * 90, r"\sin" * 100,
+        r"\sin x" * 60, "x=1=2=3=4=5", "a=b", "x=y=z", r"\boxed", r"\end{pmatrix}", r"\begin{pmatrix}", "<think>",
+        r"\mathbb{R}", r"\emptyset", r"\ldots", r"1,2,\ldots,9", "i^{i^{i}}", r"e^{i\pi}", "0^0", r"0^{-1}",
+        r"\infty-\infty", r"\log 0", "x!" * 50, "x^{x}" * 60, r"\log(\log(\log(\log(\log(9)))))", "'" * 499,
+    ]  # fmt: skip
+    return answers
+
+
+@pytest.mark.timeout(300)  # about 12 s; at worst some dozen kills of 2 s each
+def test_hostile_answers_are_not_right_and_do_not_spoil_the_next():
+    hostile = hostile_answers()
+    assert len(hostile) >= 200
+    for answer in hostile:
+        assert not grade("5", boxed(answer)), answer[:80]
+        assert grade(r"\sqrt{8}", boxed(r"2\sqrt{2}")), f"after {answer[:80]}"
+    for completion in (r"\boxed{" * 20_000, "\\boxed{5" + "{" * 300, "(" * 100_000, "\x00" * 1000):
+        assert not grade("5", completion)
+    assert not Path("led_rl_was_here").exists()
+
+
+def test_the_caps_let_ordinary_answers_through():
+    for gold, answer in RIGHT:
+        for text in (gold, answer):
+            cleaned = normalise(text)
+            assert (refusal(cleaned) or "no single reading") in ("no single reading", "notation with no single reading")
+
+
+SLOW_ANSWER = r"\log(" * 10 + "9" + ")" * 10  # 10 nested base-10 logarithms: sympy evaluates them for more than 2 s
+
+
+@pytest.mark.timeout(60)
+def test_a_hang_is_killed_reported_and_leaves_no_process_behind():
+    SANDBOX.start()
+    before = SANDBOX.pid
+    assert judge("5", boxed(SLOW_ANSWER)).status == "timeout"
+    assert SANDBOX.pid != before
+    assert before is not None and not Path(f"/proc/{before}").exists()
+    assert judge(r"\sqrt{8}", boxed(r"2\sqrt{2}")).status == "correct"
+
+
+@pytest.mark.timeout(60)
+def test_threads_get_their_own_verdicts_and_the_parents_alarm_is_undisturbed():
+    def handler(signum: int, frame: object) -> None: ...
+
+    old_handler = signal.getsignal(signal.SIGALRM)
+    old_timer = signal.setitimer(signal.ITIMER_REAL, 1000.0)  # pytest-timeout's own, put back below
+    try:
+        signal.signal(signal.SIGALRM, handler)
+        with ThreadPoolExecutor(8) as pool:
+            verdicts = list(
+                pool.map(lambda n: grade(rf"\sqrt{{{n * n * 2}}}", boxed(rf"{n + n % 2}\sqrt{{2}}")), range(2, 42))
+            )
+            killed = pool.submit(judge, "5", boxed(SLOW_ANSWER))
+            other = pool.submit(judge, "5", boxed(r"\sqrt{25}"))
+            assert (killed.result().status, other.result().status) == ("timeout", "correct")
+        assert verdicts == [n % 2 == 0 for n in range(2, 42)]
+        assert signal.getsignal(signal.SIGALRM) is handler
+        assert 900.0 < signal.getitimer(signal.ITIMER_REAL)[0] <= 1000.0
+    finally:
+        signal.signal(signal.SIGALRM, old_handler)
+        signal.setitimer(signal.ITIMER_REAL, *old_timer)
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_fork_has_a_child_of_its_own():
+    assert grade(r"\sqrt{8}", boxed(r"2\sqrt{2}"))
+    mine = SANDBOX.pid
+    process = os.fork()
+    if process == 0:
+        right = grade(r"\sqrt{18}", boxed(r"3\sqrt{2}")) and SANDBOX.pid != mine
+        SANDBOX.close()
+        os._exit(0 if right else 1)
+    assert grade(r"\sqrt{32}", boxed(r"4\sqrt{2}"))
+    assert os.waitpid(process, 0)[1] == 0
+    assert SANDBOX.pid == mine and grade(r"\sqrt{50}", boxed(r"5\sqrt{2}"))
+
+
+@pytest.mark.timeout(60)
+def test_a_child_killed_from_outside_is_replaced():
+    sandbox = Sandbox()
+    request = {"kind": "value", "gold": "x+1", "answer": "1+x"}
+    assert sandbox.ask(request) == {"verdict": "equal"}
+    assert sandbox.pid is not None
+    os.kill(sandbox.pid, signal.SIGKILL)
+    assert sandbox.ask(request) == {"verdict": "equal"}
+    sandbox.close()
+    assert sandbox.pid is None
+
+
+@pytest.mark.timeout(60)
+def test_the_child_may_not_run_programs_or_write_files(tmp_path):
+    sandbox = Sandbox()
+    target = tmp_path / "written"
+    # simple_integration hands the answer to sympy's parse_expr, which evaluates Python.
+    entry = base64.b64encode(pickle.dumps({"metadata": {"variable": "x", "integrand": "2*x"}})).decode("ascii")
+    request = {"kind": "gym", "dataset": "simple_integration", "options": {}, "entry": entry}
+    assert sandbox.ask({**request, "answer": "x**2 + C"}, wall_s=60) == {"score": 1.0}
+    for code in (f"__import__('os').system('touch {target}')", f"open('{target}', 'w').write('x')"):
+        assert sandbox.ask({**request, "answer": code}, wall_s=60) == {"score": 0.0}
+    sandbox.close()
+    assert not target.exists()
+
+
+@pytest.mark.timeout(120)
+def test_the_parent_imports_nothing_heavy_and_leaves_no_orphan():
+    code = (
+        "import sys, threading; from led_rl.tasks.grading import grade; from led_rl.tasks.sandbox import SANDBOX; "
+        r"assert grade(r'\sqrt{8}', r'\boxed{2\sqrt{2}}'); "
+        "heavy = {'torch', 'transformers', 'sympy', 'math_verify'} & set(sys.modules); assert not heavy, heavy; "
+        "print(SANDBOX.pid)"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=False)
+    assert done.returncode == 0, done.stderr
+    assert not Path(f"/proc/{int(done.stdout)}").exists()
+    code = (
+        "import sys; import led_rl.tasks.verifier as v; v.compare_values('x', 'x'); v._gym_dataset('chain_sum', {}); "
+        "heavy = {'torch', 'transformers'} & set(sys.modules); assert not heavy, heavy"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_grading_starts_no_threads():
+    before = threading.active_count()
+    grade(r"\sqrt{8}", boxed(r"2\sqrt{2}"))
+    assert threading.active_count() == before

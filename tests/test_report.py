@@ -1,0 +1,382 @@
+"""The report on synthetic records: valid figures and page, nothing remote, nothing unescaped, true sentences."""
+
+import importlib.util
+import json
+import re
+import subprocess
+import sys
+from base64 import b64decode
+from collections.abc import Callable, Sequence
+from html.parser import HTMLParser
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from led_rl.eval.scoring import score
+from led_rl.records import read_jsonl, write_json, write_jsonl
+from led_rl.report import figures
+from led_rl.report.build import build_report
+from led_rl.report.headlines import change_words, entropy_sentences, headlines, interval_words
+from led_rl.report.select import headline_k, nearest_temperature, spread
+
+ROOT = Path(__file__).resolve().parents[1]
+NAMES = [
+    "entropy_and_accuracy",
+    "entropy_by_layer",
+    "accuracy_by_temperature",
+    "frontier",
+    "matched_differences",
+    "training",
+]
+HOSTILE = '<script>alert(1)</script> & "co"'
+VOID = {"meta", "img", "br", "hr", "link", "input"}
+
+
+class Page(HTMLParser):
+    """Parses a page, checking that its tags nest; keeps tags, attributes and text."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: list[str] = []
+        self.attributes: list[tuple[str, str, str]] = []
+        self.text = ""
+        self.feed(text)
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.attributes += [(tag, name, value or "") for name, value in attrs]
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if "style" not in self.open:
+            self.text += data
+
+
+def write_samples(
+    folder: Path,
+    steps: Sequence[int | None],
+    temperatures: Sequence[float],
+    arms: Sequence[tuple[str, int | None]],
+    n: int = 4,
+    problems: int = 6,
+) -> None:
+    rng = np.random.default_rng(0)
+    write_json(folder / "eval.json", {"num_samples": n, "num_problems": problems, "seed": 0, "note": HOSTILE})
+    for step in steps:
+        for arm, top_k in arms:
+            for temperature in temperatures:
+                rows = [
+                    {
+                        "checkpoint": f"checkpoint-{step}" if step is not None else HOSTILE,
+                        "rl_step": step,
+                        "arm": arm,
+                        "top_k": top_k,
+                        "temperature": temperature,
+                        "problem_id": f"p{problem}",
+                        "sample": index,
+                        "correct": bool(rng.random() < 0.2 + 0.1 * problem),
+                        "status": "wrong",
+                        "answer": None,
+                        "length_tokens": 12,
+                        "truncated": False,
+                        "wall_s": 0.01,
+                        "completion": HOSTILE,
+                    }
+                    for problem in range(problems)
+                    for index in range(n)
+                ]
+                write_jsonl(folder / "samples" / f"checkpoint-{step}" / f"{arm}-{top_k}-{temperature}.jsonl", rows)
+
+
+def probe_rows(steps: Sequence[int], layers: int = 6) -> list[dict[str, Any]]:
+    return [
+        {
+            "rl_step": step,
+            "text": text,
+            "final_norm": norm,
+            "entropy_nats": [2.0 - 0.3 * layer for layer in range(layers)],
+            "entropy_final_nats": 0.5 - 0.001 * step,
+            "entropy_intermediate_nats": 1.0,
+            "tokens": 100,
+        }
+        for step in steps
+        for text in ("reference", "own")
+        for norm in (True, False)
+    ]
+
+
+def train_rows(count: int) -> list[dict[str, Any]]:
+    return [{"rl_step": step, "reward": 0.01 * step, "grad_norm": 1.0, "learning_rate": None} for step in range(count)]
+
+
+ARMS = [("plain", None), ("top_k", 4), ("led_paper", 4)]
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("run")
+    (folder / "config.yaml").write_text(f"name: {HOSTILE}\n")
+    write_json(folder / "run.json", {"git_sha": "abc", "versions": {"torch": HOSTILE}})
+    write_jsonl(folder / "train.jsonl", train_rows(30))
+    write_jsonl(folder / "probe.jsonl", probe_rows([0, 100]))
+    write_samples(folder / "eval", [0, 100], [0.6, 1.0], ARMS)
+    score(folder / "eval")
+    build_report(folder, folder / "report")
+    return folder
+
+
+def check_png(data: bytes) -> None:
+    with Image.open(BytesIO(data)) as image:
+        image.verify()
+    with Image.open(BytesIO(data)) as image:
+        assert min(image.size) > 200
+        low, high = image.convert("L").getextrema()
+        assert low != high
+
+
+def test_every_figure_is_a_valid_png_beside_and_inside_the_page(run: Path) -> None:
+    page = Page((run / "report" / "index.html").read_text())
+    embedded = [value for tag, name, value in page.attributes if (tag, name) == ("img", "src")]
+    assert len(embedded) == len(NAMES)
+    for name, source in zip(NAMES, embedded, strict=True):
+        data = (run / "report" / f"{name}.png").read_bytes()
+        check_png(data)
+        assert source.startswith("data:image/png;base64,") and b64decode(source.partition(",")[2]) == data
+    assert all(value for tag, name, value in page.attributes if (tag, name) == ("img", "alt"))
+
+
+def test_page_has_no_remote_resource_and_no_script(run: Path) -> None:
+    text = (run / "report" / "index.html").read_text()
+    page = Page(text)
+    assert not {"script", "link", "iframe", "object", "base"} & set(page.tags)
+    for _, name, value in page.attributes:
+        assert name not in {"href", "srcset", "onload", "onclick"}
+        assert name != "src" or value.startswith("data:")
+    without_images = re.sub(r"data:image/png;base64,[\w+/=]+", "", text)
+    assert "http:" not in without_images and "https:" not in without_images and "url(" not in without_images
+
+
+def test_hostile_text_is_shown_not_run(run: Path) -> None:
+    page = Page((run / "report" / "index.html").read_text())
+    assert "script" not in page.tags
+    assert page.text.count("<script>alert(1)</script>") >= 3  # config.yaml, run.json and eval.json
+    assert HOSTILE in page.text
+
+
+def test_same_records_give_the_same_bytes(run: Path, tmp_path: Path) -> None:
+    again = build_report(run, tmp_path)
+    assert again == tmp_path / "index.html"
+    assert again.read_bytes() == (run / "report" / "index.html").read_bytes()
+
+
+def test_table_shows_every_scored_row(run: Path) -> None:
+    page = Page((run / "report" / "index.html").read_text())
+    for row in read_jsonl(run / "eval" / "results.jsonl"):
+        low, high = row["pass_at_k_ci95"]["1"]
+        assert f"{100 * row['pass_at_k']['1']:.1f} [{100 * low:.1f}, {100 * high:.1f}]" in page.text
+
+
+def test_evaluation_of_one_model_at_one_temperature(tmp_path: Path) -> None:
+    """No run, no probe, no step, one temperature, a hostile checkpoint name: said on the page, not raised."""
+    write_samples(tmp_path, [None], [1.0], ARMS, n=1)
+    score(tmp_path)
+    page = Page(build_report(tmp_path, tmp_path / "out").read_text())
+    for words in (
+        "No probe was recorded",
+        "Only one temperature",
+        "Only pass@1",
+        "No training curve",
+        "Fewer than two RL steps",
+        "One checkpoint was evaluated",
+    ):
+        assert words in page.text
+    assert HOSTILE in page.text and "script" not in page.tags
+    assert [path.name for path in (tmp_path / "out").glob("*.png")] == ["matched_differences.png"]
+
+
+def test_training_only_then_a_stale_figure_is_removed(tmp_path: Path) -> None:
+    write_jsonl(tmp_path / "train.jsonl", train_rows(3))
+    out = tmp_path / "report"
+    out.mkdir()
+    (out / "frontier.png").write_bytes(b"old")
+    page = Page(build_report(tmp_path, out).read_text())
+    assert [path.name for path in out.glob("*.png")] == ["training.png"]
+    assert "Nothing was evaluated" in page.text
+
+
+def test_plain_only_and_unfinished_evaluations_are_said(tmp_path: Path) -> None:
+    write_samples(tmp_path / "eval", [0, 5], [0.6, 1.0], [("plain", None), ("led_norm", 9)])
+    path = tmp_path / "eval" / "samples" / "checkpoint-5" / "plain-None-1.0.jsonl"
+    write_jsonl(path, read_jsonl(path)[:-1])
+    for unwanted in (tmp_path / "eval" / "samples").glob("*/led_norm-9-0.6.jsonl"):
+        write_jsonl(unwanted, read_jsonl(unwanted)[:1])
+    score(tmp_path / "eval")
+    page = Page(build_report(tmp_path, tmp_path / "report").read_text())
+    assert "The evaluation is unfinished: 3 of 8 settings" in page.text
+    assert "no control arm with the same top-k" in page.text
+
+
+def test_single_problem_has_no_interval_on_the_page(tmp_path: Path) -> None:
+    write_samples(tmp_path, [0, 5], [0.6, 1.0], ARMS, problems=1)
+    score(tmp_path)
+    assert "one problem, so no interval" in Page(build_report(tmp_path, tmp_path / "out").read_text()).text
+
+
+def test_nothing_to_report(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="nothing to report"):
+        build_report(tmp_path, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    with pytest.raises(FileNotFoundError, match="no such folder"):
+        build_report(tmp_path / "missing", tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [
+        lambda: figures.entropy_by_layer([]),
+        lambda: figures.entropy_and_accuracy([], []),
+        lambda: figures.accuracy_by_temperature([], []),
+        lambda: figures.frontier([], {}),
+        lambda: figures.matched_differences([], {}),
+        lambda: figures.training([]),
+    ],
+)
+def test_a_figure_without_records_says_why(draw: Callable[[], object]) -> None:
+    with pytest.raises(figures.NothingToDraw, match=r"\.$"):
+        draw()
+
+
+def test_figures_do_not_touch_their_rows_and_draw_what_they_are_given() -> None:
+    rows = [*probe_rows([0, 100]), *probe_rows([100])]  # a resumed run writes a step twice
+    before = json.dumps(rows)
+    figure = figures.entropy_by_layer(rows)
+    assert json.dumps(rows) == before
+    (axes, *_) = figure.axes
+    lines = [line for line in axes.get_lines() if len(line.get_xdata()) > 1]  # type: ignore[arg-type]
+    assert len(lines) == 2
+    np.testing.assert_allclose(np.asarray(lines[0].get_ydata()), rows[0]["entropy_nats"])
+
+
+def test_arm_styles_are_distinct_and_do_not_depend_on_row_order() -> None:
+    rows = [{"arm": arm, "top_k": k} for arm, k in [*ARMS, ("top_k", 20), ("led_norm", 20), ("dola", None)]]
+    styles = figures.arm_styles(rows)
+    assert len(set(styles.values())) == len(styles) == 6
+    assert figures.arm_styles(rows[::-1]) == styles
+    assert styles["plain", None].colour == figures.BLACK
+
+
+def change(k: int, difference: float, ci95: list[float], to_step: int = 400) -> dict[str, Any]:
+    return {
+        "arm": "plain",
+        "top_k": None,
+        "temperature": 1.0,
+        "k": k,
+        "from_step": 0,
+        "to_step": to_step,
+        "checkpoint": f"checkpoint-{to_step}",
+        "difference": difference,
+        "ci95": ci95,
+        "problems": 100,
+    }
+
+
+def test_headline_of_a_change_is_exact() -> None:
+    result = {
+        "checkpoint": "base",
+        "rl_step": 0,
+        "arm": "plain",
+        "top_k": None,
+        "temperature": 1.0,
+        "pass_at_k": {"1": 0.4, "16": 0.9},
+        "pass_at_k_ci95": {"1": [0.3, 0.5], "16": [0.8, 1.0]},
+    }
+    changes = [
+        change(1, 0.1, [0.05, 0.15], to_step=200),
+        change(1, 0.213, [0.189, 0.236]),
+        change(16, -0.004, [-0.02, 0.01]),
+    ]
+    assert headlines([], [result], [], [], changes) == [
+        "From step 0 to step 400, plain pass@1 at T = 1 rises by 21.3 points [18.9, 23.6].",
+        "From step 0 to step 400, plain pass@16 at T = 1 changes by -0.4 points [-2.0, +1.0] (includes 0): no change "
+        "is shown.",
+    ]
+
+
+def test_words() -> None:
+    assert change_words(-0.05, [-0.08, -0.02]) == "falls by 5.0 points [2.0, 8.0]."
+    assert "no change is shown" in change_words(0.05, [0.0, 0.1])  # an interval that touches 0 includes it
+    assert interval_words([0.0, 0.0]) == " [0.0, 0.0] (no problem differed)"
+    first, _ = entropy_sentences(probe_rows([0, 200]))
+    assert "final-layer entropy falls by 40% (0.5 to 0.3 nats) from step 0 to step 200" in first
+    assert "changes by less than 1%" in first
+
+
+def test_led_sentence_names_the_control_and_zero() -> None:
+    base = {"checkpoint": "c", "rl_step": 7, "arm": "led_paper", "top_k": 4, "temperature": 1.0, "problems": 9}
+    rows = [
+        {**base, "baseline": "plain", "k": 1, "difference": 0.02, "ci95": [0.01, 0.03], "problems_differing": 4},
+        {**base, "baseline": "top_k", "k": 1, "difference": 0.001, "ci95": [-0.01, 0.012]},
+    ]
+    control, plain, tally = headlines([], [], rows, [], [])
+    expected = (
+        "led_paper (k=4) against the top-4 control at step 7, T = 1: pass@1 +0.1 points [-1.0, +1.2] (includes 0)."
+    )
+    assert control == expected
+    assert plain.endswith("pass@1 +2.0 points [+1.0, +3.0] (only 4 of 9 problems differ).")
+    assert "in 0, loses in 0, and shows no difference in 1" in tally
+
+
+def test_selection() -> None:
+    assert headline_k([1, 2, 4, 8, 16, 32]) == 16 and headline_k([1, 2, 4]) == 4
+    assert nearest_temperature([0.6, 1.4, 0.9]) == 0.9
+    assert spread(["a", "b", "c", "d", "e"], 3) == ["a", "c", "e"]
+    assert spread([str(i) for i in range(9)], 6) == ["0", "2", "4", "6", "8"]
+    with pytest.raises(ValueError, match="no pass@k"):
+        headline_k([])
+
+
+def script_main() -> Callable[[Sequence[str]], int]:
+    spec = importlib.util.spec_from_file_location("report_script", ROOT / "scripts" / "report.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    main: Callable[[Sequence[str]], int] = module.main
+    return main
+
+
+def test_script_scores_again_and_reports(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_samples(tmp_path / "eval", [0], [1.0], ARMS)
+    write_jsonl(tmp_path / "eval" / "results.jsonl", [])  # stale
+    assert script_main()(["--run", str(tmp_path), "--output_dir", str(tmp_path / "out")]) == 0
+    assert capsys.readouterr().out.strip() == str(tmp_path / "out" / "index.html")
+    assert len(read_jsonl(tmp_path / "eval" / "results.jsonl")) == len(ARMS)
+
+
+@pytest.mark.parametrize("make", [False, True])
+def test_script_errors_in_one_line(make: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "absent"
+    if make:
+        folder.mkdir()
+    assert script_main()(["--run", str(folder)]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and str(folder) in error and "Traceback" not in error
+
+
+def test_report_imports_neither_torch_nor_the_rest_of_the_package() -> None:
+    code = (
+        "import sys, led_rl.report.build;"
+        "banned = {'torch', 'transformers', 'trl', 'lightning', 'matplotlib.pyplot', 'led_rl.eval.scoring'};"
+        "bad = banned & set(sys.modules);"
+        "sys.exit(str(bad) if bad else 0)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)

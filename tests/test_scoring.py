@@ -1,0 +1,247 @@
+"""Scoring of hand-made samples against an independent slow twin, and what it does with unfinished or torn records."""
+
+import json
+from collections import defaultdict
+from itertools import combinations
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import numpy as np
+import pytest
+
+from led_rl.eval.bootstrap import columns_ci, quantity_rng
+from led_rl.eval.scoring import score
+from led_rl.records import read_jsonl, write_json, write_jsonl
+
+N = 3
+KS = [1, 2, 3]
+STEPS = [0, 10]
+ARMS = [("plain", None), ("top_k", 4), ("led_paper", 4), ("led_norm", 20), ("dola", None)]
+TEMPERATURES = [0.6, 1.0, 1.4]
+PROBLEMS = 5
+
+Row = dict[str, Any]
+
+
+def sample(problem: int, index: int, correct: bool, **cell: Any) -> Row:
+    return {
+        "checkpoint": f"checkpoint-{cell['rl_step']}",
+        **cell,
+        "problem_id": f"p{problem}",
+        "sample": index,
+        "correct": correct,
+        "status": "correct" if correct else ("wrong" if index else "unclosed_think"),
+        "answer": None,
+        "length_tokens": 10 + index + problem,
+        "truncated": not correct and index == 0,
+        "wall_s": 0.5,
+        "completion": "1 + 2",
+    }
+
+
+def write_evaluation(folder: Path) -> list[Row]:
+    rng = np.random.default_rng(0)
+    rows: list[Row] = []
+    write_json(folder / "eval.json", {"num_samples": N, "num_problems": PROBLEMS, "seed": 0})
+    for step in STEPS:
+        for arm, top_k in ARMS:
+            for temperature in TEMPERATURES:
+                cell = {"rl_step": step, "arm": arm, "top_k": top_k, "temperature": temperature}
+                odds = rng.random(PROBLEMS)
+                own = [sample(p, i, bool(rng.random() < odds[p]), **cell) for p in range(PROBLEMS) for i in range(N)]
+                order = rng.permutation(len(own))
+                path = folder / "samples" / f"checkpoint-{step}" / f"{arm}_{top_k}_{temperature}.jsonl"
+                write_jsonl(path, [own[position] for position in order])
+                rows += own
+    return rows
+
+
+def enumerated(flags: list[bool], k: int) -> float:
+    draws = list(combinations(flags, k))
+    return sum(map(any, draws)) / len(draws)
+
+
+def twin_tables(rows: list[Row]) -> dict[tuple[Any, ...], dict[str, list[float]]]:
+    """{(step, arm, top_k, T): {problem: [pass@k for k in KS]}}, by enumeration."""
+    flags: dict[Any, dict[str, list[bool]]] = defaultdict(lambda: defaultdict(list))
+    for row in rows:
+        flags[row["rl_step"], row["arm"], row["top_k"], row["temperature"]][row["problem_id"]].append(row["correct"])
+    return {
+        cell: {name: [enumerated(own, k) for k in KS] for name, own in by_problem.items() if len(own) == N}
+        for cell, by_problem in flags.items()
+    }
+
+
+def columns(differences: list[list[float]]) -> list[float]:
+    return [fmean(column) for column in zip(*differences, strict=True)]
+
+
+@pytest.fixture
+def evaluation(tmp_path: Path) -> tuple[Path, list[Row]]:
+    return tmp_path, write_evaluation(tmp_path)
+
+
+def test_results_equal_the_twin(evaluation: tuple[Path, list[Row]]) -> None:
+    folder, rows = evaluation
+    results = score(folder).results
+    tables = twin_tables(rows)
+    assert len(results) == len(tables) == len(STEPS) * len(ARMS) * len(TEMPERATURES)
+    for result in results:
+        cell = (result["rl_step"], result["arm"], result["top_k"], result["temperature"])
+        own = [row for row in rows if (row["rl_step"], row["arm"], row["top_k"], row["temperature"]) == cell]
+        assert (result["problems"], result["incomplete_problems"], result["n"]) == (PROBLEMS, 0, N)
+        table = [tables[cell][name] for name in sorted(tables[cell])]
+        assert list(result["pass_at_k"]) == ["1", "2", "3"]
+        assert list(result["pass_at_k"].values()) == pytest.approx(columns(table), abs=1e-11)
+        identity = ("level", result["checkpoint"], result["arm"], result["top_k"], result["temperature"])
+        interval = columns_ci(np.array(table), quantity_rng(*identity))
+        np.testing.assert_allclose(list(result["pass_at_k_ci95"].values()), interval, atol=1e-11)
+        assert result["mean_length_tokens"] == pytest.approx(fmean(row["length_tokens"] for row in own))
+        assert result["truncated_rate"] == pytest.approx(fmean(row["truncated"] for row in own))
+        assert sum(result["status_counts"].values()) == len(own)
+        assert result["status_counts"].get("correct", 0) == sum(row["correct"] for row in own)
+        assert result["tokens_per_s"] == pytest.approx(sum(row["length_tokens"] for row in own) / (0.5 * len(own)))
+
+
+def test_comparisons_equal_the_twin(evaluation: tuple[Path, list[Row]]) -> None:
+    folder, rows = evaluation
+    comparisons = score(folder).comparisons
+    tables = twin_tables(rows)
+    pairs = {(row["arm"], row["top_k"], row["baseline"]) for row in comparisons}
+    assert pairs == {
+        ("top_k", 4, "plain"),
+        ("led_paper", 4, "plain"),
+        ("led_paper", 4, "top_k"),
+        ("led_norm", 20, "plain"),  # no control with k = 20 was run, so none is borrowed from k = 4
+        ("dola", None, "plain"),
+    }
+    assert len(comparisons) == len(pairs) * len(STEPS) * len(TEMPERATURES) * len(KS)
+    for row in comparisons:
+        at = (row["rl_step"], row["arm"], row["top_k"], row["temperature"])
+        base = (row["rl_step"], row["baseline"], row["top_k"] if row["baseline"] == "top_k" else None, at[3])
+        index = KS.index(row["k"])
+        expected = fmean(tables[at][name][index] - tables[base][name][index] for name in tables[at])
+        assert row["difference"] == pytest.approx(expected, abs=1e-11)
+        assert row["ci95"][0] <= row["difference"] <= row["ci95"][1]
+        assert row["problems"] == PROBLEMS
+        assert row["problems_differing"] == sum(
+            abs(tables[at][name][index] - tables[base][name][index]) > 1e-9 for name in tables[at]
+        )
+
+
+def test_slopes_and_changes_equal_the_twin(evaluation: tuple[Path, list[Row]]) -> None:
+    folder, rows = evaluation
+    scores = score(folder)
+    tables = twin_tables(rows)
+    assert len(scores.slopes) == len(STEPS) * len(ARMS) * len(KS)
+    for row in scores.slopes:
+        means = [
+            fmean(values[KS.index(row["k"])] for values in tables[row["rl_step"], row["arm"], row["top_k"], t].values())
+            for t in TEMPERATURES
+        ]
+        assert row["slope"] == pytest.approx(np.polyfit(TEMPERATURES, means, 1)[0], abs=1e-10)
+        assert row["temperatures"] == TEMPERATURES
+    assert len(scores.changes) == len(ARMS) * len(TEMPERATURES) * len(KS)
+    for row in scores.changes:
+        assert (row["from_step"], row["to_step"], row["checkpoint"]) == (0, 10, "checkpoint-10")
+        key = row["arm"], row["top_k"], row["temperature"]
+        after, before = tables[10, *key], tables[0, *key]
+        expected = fmean(after[name][KS.index(row["k"])] - before[name][KS.index(row["k"])] for name in after)
+        assert row["difference"] == pytest.approx(expected, abs=1e-11)
+
+
+def test_files_hold_what_is_returned_and_rows_are_sorted(evaluation: tuple[Path, list[Row]]) -> None:
+    folder, _ = evaluation
+    scores = score(folder)
+    for name in ("results", "comparisons", "slopes", "changes"):
+        assert read_jsonl(folder / f"{name}.jsonl") == getattr(scores, name)
+    keys = [(r["rl_step"], r["checkpoint"], r["arm"], r["top_k"] or 0, r["temperature"]) for r in scores.results]
+    assert keys == sorted(keys)
+
+
+def test_scores_do_not_depend_on_what_else_was_evaluated(evaluation: tuple[Path, list[Row]]) -> None:
+    folder, _ = evaluation
+    before = score(folder).results
+    for path in folder.glob("samples/*/led_*.jsonl"):
+        path.unlink()
+    after = score(folder).results
+    assert after == [row for row in before if not row["arm"].startswith("led_")]
+
+
+def test_incomplete_problems_are_left_out_counted_and_not_paired(evaluation: tuple[Path, list[Row]]) -> None:
+    folder, rows = evaluation
+    path = folder / "samples" / "checkpoint-0" / "plain_None_1.0.jsonl"
+    kept = [row for row in read_jsonl(path) if not (row["problem_id"] == "p2" and row["sample"] == 1)]
+    write_jsonl(path, kept)
+    scores = score(folder)
+    (row,) = [r for r in scores.results if (r["rl_step"], r["arm"], r["temperature"]) == (0, "plain", 1.0)]
+    assert (row["problems"], row["incomplete_problems"]) == (PROBLEMS - 1, 1)
+    assert sum(row["status_counts"].values()) == N * (PROBLEMS - 1)
+    tables = twin_tables(rows)
+    for comparison in scores.comparisons:
+        if comparison["rl_step"] == 0 and comparison["temperature"] == 1.0 and comparison["baseline"] == "plain":
+            assert comparison["problems"] == PROBLEMS - 1
+            at, base = tables[0, comparison["arm"], comparison["top_k"], 1.0], tables[0, "plain", None, 1.0]
+            index = KS.index(comparison["k"])
+            expected = fmean(at[name][index] - base[name][index] for name in at if name != "p2")
+            assert comparison["difference"] == pytest.approx(expected, abs=1e-11)
+    assert {r["problems"] for r in scores.slopes if r["rl_step"] == 0 and r["arm"] == "plain"} == {PROBLEMS - 1}
+
+
+def test_torn_last_line_costs_only_its_problem(evaluation: tuple[Path, list[Row]]) -> None:
+    folder, _ = evaluation
+    path = folder / "samples" / "checkpoint-10" / "top_k_4_0.6.jsonl"
+    path.write_bytes(path.read_bytes()[:-20])
+    (row,) = [r for r in score(folder).results if (r["rl_step"], r["arm"], r["temperature"]) == (10, "top_k", 0.6)]
+    assert (row["problems"], row["incomplete_problems"]) == (PROBLEMS - 1, 1)
+
+
+def test_repeated_samples_and_samples_beyond_n_change_nothing(evaluation: tuple[Path, list[Row]]) -> None:
+    folder, _ = evaluation
+    before = score(folder)
+    path = folder / "samples" / "checkpoint-0" / "dola_None_1.0.jsonl"
+    rows = read_jsonl(path)
+    write_jsonl(path, [*rows, {**rows[0], "correct": not rows[0]["correct"]}, {**rows[1], "sample": N}])
+    assert score(folder) == before
+
+
+def test_one_problem_has_no_interval_and_none_complete_has_no_score(tmp_path: Path) -> None:
+    cell = {"rl_step": None, "arm": "plain", "top_k": None, "temperature": 1.0}
+    write_json(tmp_path / "eval.json", {"n": 2, "num_problems": None})
+    path = tmp_path / "samples" / "model" / "plain.jsonl"
+    write_jsonl(path, [sample(0, 0, True, **cell), sample(0, 1, False, **cell)])
+    (row,) = score(tmp_path).results
+    assert row["pass_at_k"] == {"1": 0.5, "2": 1.0}
+    assert row["pass_at_k_ci95"] == {"1": None, "2": None}
+    write_jsonl(path, [sample(0, 0, True, **cell)])
+    scores = score(tmp_path)
+    assert (scores.results[0]["problems"], scores.results[0]["incomplete_problems"]) == (0, 1)
+    assert scores.results[0]["pass_at_k"] == {} and scores.results[0]["mean_length_tokens"] is None
+    assert scores.comparisons == scores.slopes == scores.changes == []
+
+
+def test_common_samples_give_exactly_no_difference(tmp_path: Path) -> None:
+    write_json(tmp_path / "eval.json", {"num_samples": 2})
+    for arm, top_k in (("plain", None), ("top_k", 7)):
+        cell = {"rl_step": 0, "arm": arm, "top_k": top_k, "temperature": 0.7}
+        rows = [sample(p, i, (p + i) % 3 == 0, **cell) for p in range(6) for i in range(2)]
+        write_jsonl(tmp_path / "samples" / "base" / f"{arm}.jsonl", rows)
+    for row in score(tmp_path).comparisons:
+        assert row["difference"] == 0 and row["ci95"] == [0, 0]
+
+
+def test_errors_name_file_and_remedy(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"eval\.json"):
+        score(tmp_path)
+    write_json(tmp_path / "eval.json", {"num_samples": 0})
+    with pytest.raises(ValueError, match="num_samples=0"):
+        score(tmp_path)
+    write_json(tmp_path / "eval.json", {"num_samples": 2})
+    with pytest.raises(FileNotFoundError, match="samples"):
+        score(tmp_path)
+    path = tmp_path / "samples" / "base" / "plain.jsonl"
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps({"sample": 0, "temperature": 1.0, "checkpoint": "base"}) + "\n")
+    with pytest.raises(ValueError, match=r"plain\.jsonl: a sample row has no 'rl_step'"):
+        score(tmp_path)
