@@ -21,8 +21,9 @@ class _ColumnLayer(CacheLayerMixin):
 
     def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
         rows, columns = self.window.capacity
-        self.keys = key_states.new_zeros((rows, key_states.shape[1], columns, key_states.shape[3]))
-        self.values = value_states.new_zeros((rows, value_states.shape[1], columns, value_states.shape[3]))
+        # Not zeroed: memory that no row reaches is never touched. `enter` zeroes what a mask would hide.
+        self.keys = key_states.new_empty((rows, key_states.shape[1], columns, key_states.shape[3]))
+        self.values = value_states.new_empty((rows, value_states.shape[1], columns, value_states.shape[3]))
         self.is_initialized = True
 
     def update(
@@ -100,9 +101,11 @@ class ColumnCache(Cache):
             if not layer.is_initialized:
                 layer.lazy_initialization(prefilled.keys, prefilled.values)
             assert layer.keys is not None and layer.values is not None
-            columns = slice(self.column - prefilled.keys.shape[2], self.column)
-            layer.keys[row:stop, :, columns] = prefilled.keys[sources]
-            layer.values[row:stop, :, columns] = prefilled.values[sources]
+            begin = self.column - prefilled.keys.shape[2]
+            for buffer, states in ((layer.keys, prefilled.keys), (layer.values, prefilled.values)):
+                buffer[row:stop, :, begin : self.column] = states[sources]
+                # A masked column counts 0 times its content, which must be a number for that to be 0.
+                buffer[row:stop, :, self.window.first : begin] = 0
 
     def move_rows(self, sources: Tensor, targets: Tensor) -> None:
         """Overwrite rows `targets` by rows `sources`, which are free afterwards."""

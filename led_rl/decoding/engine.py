@@ -165,6 +165,7 @@ class _Run:
         self.thinking = per_row(dtype=torch.bool)
         self.tokens = per_row(config.max_new_tokens)
         self.states: dict[int, Tensor] = {}
+        self.inputs: Tensor | None = None
         self.records = [per_row(config.max_new_tokens, dtype=torch.float32) for _ in range(4)] if engine.record else []
 
     def completions(self) -> Iterator[Completion]:
@@ -231,6 +232,10 @@ class _Run:
         for record, values in zip(self.records, (draw.log_q, draw.log_pi, draw.explored, draw.depth), strict=False):
             assert values is not None
             record[live].scatter_(1, place, values.to(record.dtype).unsqueeze(-1))
+        if draw.inputs is not None:
+            if self.inputs is None:
+                self.inputs = draw.inputs.new_zeros((self.rows, draw.inputs.shape[-1]))
+            self.inputs[live] = draw.inputs
         self.thinking[live] = self.engine.think.after(self.thinking[live], draw.tokens)
         self.position[live] += 1
         return draw
@@ -249,18 +254,15 @@ class _Run:
         if len(holes):
             movers = (~done[left:]).nonzero().squeeze(-1) + left
             self.cache.move_rows(movers, holes)
-            for buffer in (
-                self.origin,
-                self.keys,
-                self.start,
-                self.position,
-                self.thinking,
-                self.tokens,
-                *self.records,
-            ):
+            for buffer in self._per_row():
                 buffer[holes] = buffer[movers]
         self.count = left
         return completions
+
+    def _per_row(self) -> list[Tensor]:
+        """All that moves with a row but its cache and its states, which the next forward pass writes anew."""
+        buffers = [self.origin, self.keys, self.start, self.position, self.thinking, self.tokens, *self.records]
+        return buffers if self.inputs is None else [*buffers, self.inputs]
 
     def _collect(self, rows: Tensor, ended: Tensor) -> list[Completion]:
         lengths = self.position[rows].tolist()
@@ -300,8 +302,9 @@ class _Run:
             mask = torch.arange(first, column + 1, device=start.device) >= start.unsqueeze(-1)
         last = self.tokens[live].gather(1, self.position[live].unsqueeze(-1) - 1)
         reading = self.engine.lens.read(
-            last,
+            last if self.inputs is None else None,
             self.engine.sampler.depths,
+            inputs_embeds=None if self.inputs is None else self.inputs[live].unsqueeze(1),
             attention_mask=mask,
             position_ids=(column - start).unsqueeze(-1),
             cache=self.cache,

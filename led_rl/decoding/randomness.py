@@ -25,9 +25,15 @@ def sample_key(seed: int, problem_id: str, sample: int) -> int:
 
 
 def uniform(keys: Tensor, positions: Tensor, stream: int) -> Tensor:
-    """Uniform numbers in [0, 1) with 53 random bits. keys, positions (B,) int64 -> (B,) float64."""
+    """Uniform numbers in [0, 1) with 53 random bits. keys, positions (B,) int64, stream 0 or 1 -> (B,) float64."""
     mixed = _mix(_mix(keys + _GAMMA * (2 * positions + stream + 1)) ^ keys)
     return _shift_right(mixed, 11).to(torch.float64) * 2.0**-53
+
+
+def uniform_per_token(keys: Tensor, positions: Tensor, tokens: Tensor) -> Tensor:
+    """A uniform number for every candidate token: keys, positions (B,), tokens (B, K) -> (B, K) float64 in [0, 1)."""
+    token_keys = _mix(keys.unsqueeze(-1) ^ _mix(tokens + 1))
+    return uniform(token_keys, positions.unsqueeze(-1), TOKEN_STREAM)
 
 
 def _mix(x: Tensor) -> Tensor:

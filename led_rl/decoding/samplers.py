@@ -6,7 +6,7 @@ and of the row's uniform numbers. Letters: B rows, D depths, K kept tokens, H wi
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, Self
 
 import torch
 from torch import Tensor
@@ -46,14 +46,26 @@ class Step:
 
 @dataclass(frozen=True)
 class Draw:
-    """The tokens of one step, (B,), and if recorded, per row: log q of the token, log pi_S of it (equal for samplers
-    that do not explore), whether it was drawn from e, and the index of the depth e stopped at (-1: no e)."""
+    """The tokens of one step.
+
+    Attributes:
+        tokens: (B,).
+        inputs: (B, H) embeddings to feed instead of the tokens' own, or None.
+        log_q, log_pi: (B,) if recorded: log-probability of the token drawn, and of it under pi_S (equal for samplers
+            that do not explore).
+        explored: (B,) bool if recorded: whether the token was drawn from e.
+        depth: (B,) if recorded: index of the depth e stopped at, -1 where there is no e.
+        kept, q: (B, K) if recorded: the support's tokens and their probabilities.
+    """
 
     tokens: Tensor
+    inputs: Tensor | None = None
     log_q: Tensor | None = None
     log_pi: Tensor | None = None
     explored: Tensor | None = None
     depth: Tensor | None = None
+    kept: Tensor | None = None
+    q: Tensor | None = None
 
 
 class Sampler(Protocol):
@@ -104,12 +116,8 @@ class Greedy:
     depths: tuple[int, ...] = (0,)
 
     def draw(self, step: Step, lens: Lens) -> Draw:
-        logits = _final_logits(step, lens)
-        tokens = logits.argmax(-1)
-        if not step.record:
-            return Draw(tokens)
-        certain = torch.zeros(tokens.shape, dtype=torch.float32, device=tokens.device)
-        return Draw(tokens, certain, certain, torch.zeros_like(step.thinking), torch.full_like(tokens, -1))
+        tokens = final_logits(step, lens).argmax(-1)
+        return certain(tokens) if step.record else Draw(tokens)
 
 
 @dataclass(frozen=True)
@@ -120,13 +128,7 @@ class Plain:
     depths: tuple[int, ...] = (0,)
 
     def draw(self, step: Step, lens: Lens) -> Draw:
-        support = self.truncation.support(_final_logits(step, lens))
-        index = inverse_cdf(support.mass, step.uniform(TOKEN_STREAM))
-        tokens = _pick(support.tokens, index)
-        if not step.record:
-            return Draw(tokens)
-        log_pi = _pick(support.probabilities, index).log()
-        return Draw(tokens, log_pi, log_pi, torch.zeros_like(step.thinking), torch.full_like(tokens, -1))
+        return draw_from(self.truncation.support(final_logits(step, lens)), step)
 
 
 @dataclass(frozen=True)
@@ -142,14 +144,14 @@ class Latent:
     depths: tuple[int, ...]
 
     @classmethod
-    def of(cls, led: LED, truncation: Truncation, lens: Lens) -> "Latent":
+    def of(cls, led: LED, truncation: Truncation, lens: Lens) -> Self:
         """For this model; ValueError if it has too few layers or tokens."""
         led = led.resolved(lens.layers, lens.vocabulary)
         matched = Truncation(truncation.temperature, led.top_k, truncation.top_p, truncation.min_p)
         return cls(led, matched, led.depths(lens.layers))
 
     def draw(self, step: Step, lens: Lens) -> Draw:
-        support = self.truncation.support(_final_logits(step, lens))
+        support = self.truncation.support(final_logits(step, lens))
         eligible = step.thinking if self.led.think_only else torch.ones_like(step.thinking)
         tossed = step.uniform(COIN_STREAM) < 1.0 - support.peak if self.led.exploit else torch.ones_like(eligible)
         explored = eligible & tossed
@@ -159,14 +161,22 @@ class Latent:
         e, chosen = self.explore(step, lens, support, rows)
         weights[rows] = torch.where(explored[rows].unsqueeze(-1), e, exploit[rows])
         index = inverse_cdf(weights, step.uniform(TOKEN_STREAM))
-        tokens = _pick(support.tokens, index)
+        tokens = pick(support.tokens, index)
         if not step.record:
             return Draw(tokens)
         q = exploit.clone()
         q[rows] = mix(exploit[rows], e, support.peak[rows]) if self.led.exploit else e
         depth = torch.full_like(tokens, -1)
         depth[rows] = chosen
-        return Draw(tokens, _pick(q, index).log(), _pick(exploit, index).log(), explored, depth)
+        return Draw(
+            tokens,
+            log_q=pick(q, index).log(),
+            log_pi=pick(exploit, index).log(),
+            explored=explored,
+            depth=depth,
+            kept=support.tokens,
+            q=q,
+        )
 
     def explore(self, step: Step, lens: Lens, support: Support, rows: Tensor) -> tuple[Tensor, Tensor]:
         """e (R, K) and j* (R,) of the rows (R,) named, from one LM-head product for all their intermediate states."""
@@ -179,10 +189,45 @@ class Latent:
         return explore(torch.cat(mass, 1), support.kept[rows])
 
 
-def _final_logits(step: Step, lens: Lens) -> Tensor:
+def final_logits(step: Step, lens: Lens) -> Tensor:
+    """(B, V) logits of the final layer, logits processors applied."""
     logits = lens.logits(step.states[0], 0, True)
     return logits if step.hook is None else step.hook(logits)
 
 
-def _pick(table: Tensor, index: Tensor) -> Tensor:
+def draw_from(support: Support, step: Step) -> Draw:
+    """A draw from a support's own distribution, by inverse CDF in token order."""
+    index = inverse_cdf(support.mass, step.uniform(TOKEN_STREAM))
+    tokens = pick(support.tokens, index)
+    if not step.record:
+        return Draw(tokens)
+    q = support.probabilities
+    log_q = pick(q, index).log()
+    return Draw(
+        tokens,
+        log_q=log_q,
+        log_pi=log_q,
+        explored=torch.zeros_like(step.thinking),
+        depth=torch.full_like(tokens, -1),
+        kept=support.tokens,
+        q=q,
+    )
+
+
+def certain(tokens: Tensor) -> Draw:
+    """The recorded draw of tokens that were not left to chance."""
+    log_q = torch.zeros(tokens.shape, device=tokens.device)
+    return Draw(
+        tokens,
+        log_q=log_q,
+        log_pi=log_q,
+        explored=torch.zeros_like(tokens, dtype=torch.bool),
+        depth=torch.full_like(tokens, -1),
+        kept=tokens.unsqueeze(-1),
+        q=torch.ones_like(log_q).unsqueeze(-1),
+    )
+
+
+def pick(table: Tensor, index: Tensor) -> Tensor:
+    """table (B, K), index (B,) -> (B,)."""
     return table.gather(-1, index.unsqueeze(-1)).squeeze(-1)

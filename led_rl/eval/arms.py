@@ -4,11 +4,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from led_rl.decoding.led import LED, PRESETS
+from led_rl.decoding.confident import Confident
+from led_rl.decoding.controls import ExploreFinal
+from led_rl.decoding.dola import DoLa
+from led_rl.decoding.led import LED, PRESETS, exploration_window
 from led_rl.decoding.samplers import Greedy, Latent, Plain, Sampler, Truncation
+from led_rl.decoding.soft_thinking import SoftThinking
 from led_rl.models.lens import Lens
 
-PLAIN, TOP_K, GREEDY, LED_PREFIX = "plain", "top_k", "greedy", "led_"
+PLAIN, TOP_K, LED_PREFIX, EXPLORE_FINAL_PREFIX = "plain", "top_k", "led_", "explore_final_"
+
+Build = Callable[[float, Lens, tuple[int, ...]], Sampler]
 
 
 @dataclass(frozen=True)
@@ -19,13 +25,14 @@ class Arm:
         name: as on the command line.
         top_k: the k that tells controls of one name apart; None where there is none.
         settings: all of it, for the record.
-        build: temperature and model to sampler; ValueError if the model is too small for it.
+        build: temperature, model and the tokens that are always fed as themselves (end tokens, `</think>`) to sampler;
+            ValueError if the model is too small for it.
     """
 
     name: str
     top_k: int | None
     settings: dict[str, Any]
-    build: Callable[[float, Lens], Sampler]
+    build: Build
 
     @property
     def key(self) -> str:
@@ -51,7 +58,12 @@ class Matched:
 
 def arm_names() -> list[str]:
     """All names that `resolve` knows."""
-    return [PLAIN, TOP_K, GREEDY, *(LED_PREFIX + preset for preset in PRESETS)]
+    return [
+        PLAIN,
+        TOP_K,
+        *(prefix + preset for prefix in (LED_PREFIX, EXPLORE_FINAL_PREFIX) for preset in PRESETS),
+        *_RIVALS,
+    ]
 
 
 def default_arms(vocabulary: int) -> tuple[str, ...]:
@@ -77,19 +89,21 @@ def resolve(names: Sequence[str], matched: Matched) -> list[Arm]:
     for name in names:
         if name == PLAIN:
             arms.append(_plain(name, None, matched))
-        elif name == GREEDY:
-            arms.append(Arm(name, None, {}, lambda temperature, lens: Greedy()))
         elif name == TOP_K:
             if not ks:
                 raise ValueError("arm 'top_k' is the control of a LED arm and takes its k: name a LED arm beside it")
             arms.extend(_plain(name, k, matched) for k in ks)
+        elif name in _RIVALS:
+            arms.append(Arm(name, None, asdict(matched), _rival(name, matched)))
         else:
-            arms.append(_led(name, PRESETS[name.removeprefix(LED_PREFIX)], matched))
+            kind = Latent if name.startswith(LED_PREFIX) else ExploreFinal
+            preset = name.removeprefix(LED_PREFIX).removeprefix(EXPLORE_FINAL_PREFIX)
+            arms.append(_latent(name, kind, PRESETS[preset], matched))
     return arms
 
 
 def _plain(name: str, top_k: int | None, matched: Matched) -> Arm:
-    def build(temperature: float, lens: Lens) -> Sampler:
+    def build(temperature: float, lens: Lens, hard_tokens: tuple[int, ...]) -> Sampler:
         if top_k is not None and top_k > lens.vocabulary:
             raise ValueError(f"top_k={top_k} is above the vocabulary of {lens.vocabulary} tokens: lower it")
         return Plain(matched.truncation(temperature, top_k or 0))
@@ -97,8 +111,25 @@ def _plain(name: str, top_k: int | None, matched: Matched) -> Arm:
     return Arm(name, top_k, {"top_k": top_k or 0, **asdict(matched)}, build)
 
 
-def _led(name: str, led: LED, matched: Matched) -> Arm:
-    def build(temperature: float, lens: Lens) -> Sampler:
-        return Latent.of(led, matched.truncation(temperature, led.top_k), lens)
+def _latent(name: str, kind: type[Latent], led: LED, matched: Matched) -> Arm:
+    def build(temperature: float, lens: Lens, hard_tokens: tuple[int, ...]) -> Sampler:
+        return kind.of(led, matched.truncation(temperature, led.top_k), lens)
 
     return Arm(name, led.top_k, {**asdict(led), **asdict(matched)}, build)
+
+
+def _rival(name: str, matched: Matched) -> Build:
+    def build(temperature: float, lens: Lens, hard_tokens: tuple[int, ...]) -> Sampler:
+        return _RIVALS[name](matched.truncation(temperature, 0), lens, hard_tokens)
+
+    return build
+
+
+_RIVALS: dict[str, Callable[[Truncation, Lens, tuple[int, ...]], Sampler]] = {
+    "greedy": lambda truncation, lens, hard: Greedy(),
+    "dola_low": lambda truncation, lens, hard: DoLa.of("low", truncation, lens),
+    "dola_high": lambda truncation, lens, hard: DoLa.of("high", truncation, lens),
+    "soft_thinking": lambda truncation, lens, hard: SoftThinking(truncation, hard_tokens=hard),
+    "soft_thinking_gumbel": lambda truncation, lens, hard: SoftThinking(truncation, gumbel=True, hard_tokens=hard),
+    "confident": lambda truncation, lens, hard: Confident(truncation, tuple(range(exploration_window(lens.layers)))),
+}

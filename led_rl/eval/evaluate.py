@@ -76,7 +76,7 @@ def evaluate(config: EvalConfig) -> Path:
         lens = Lens(policy.model)
         engine = Engine(
             lens,
-            arm.build(temperature, lens),
+            arm.build(temperature, lens, _hard_tokens(policy)),
             policy.end_tokens,
             EngineConfig(plan.max_new_tokens, config.max_rows, config.max_batch_tokens),
             think_tokens(policy.tokenizer),
@@ -144,6 +144,12 @@ def _load(target: Target, config: EvalConfig) -> Policy:
     return load_policy(target.source, PRECISIONS[config.precision], config.trust_remote_code)
 
 
+def _hard_tokens(policy: Policy) -> tuple[int, ...]:
+    """Tokens that a soft-thinking arm feeds as themselves."""
+    think_end = think_tokens(policy.tokenizer).end
+    return (*policy.end_tokens, *([] if think_end is None else [think_end]))
+
+
 def _check(config: EvalConfig, plan: _Plan, policy: Policy, targets: Sequence[Target]) -> Row:
     """Arms fit the model, and the record of this evaluation. The checkpoints of a run share one architecture."""
     lens = Lens(policy.model)
@@ -151,7 +157,7 @@ def _check(config: EvalConfig, plan: _Plan, policy: Policy, targets: Sequence[Ta
     if not plan.arms:
         plan.arms.extend(resolve(default_arms(lens.vocabulary), config.matched))
     for arm in plan.arms:
-        arm.build(config.temperatures[0], lens)
+        arm.build(config.temperatures[0], lens, _hard_tokens(policy))
     return {
         "task": dataclasses.asdict(plan.task_config),
         "split": config.split,

@@ -2,7 +2,7 @@
 
 The only owner of layer indexing, of the final norm, and of what a family does to logits after the head. Depth counts
 from the end: depth 0 is the model's output (layer L, always final-normed; its readout equals `model(...).logits`), and
-depth i is the residual stream after layer L - i, as it leaves that layer.
+depth i is the residual stream after layer L - i, as it leaves that layer; depth L is the embeddings.
 
 Letters: B rows, S positions, D depths, H width, V vocabulary, L layers.
 """
@@ -77,11 +77,17 @@ class Lens:
     def dtype(self) -> torch.dtype:
         return next(self.head.parameters()).dtype
 
+    def embed(self, tokens: Tensor) -> Tensor:
+        """Input embeddings of tokens (...,) -> (..., H), as the backbone expects them in `inputs_embeds`."""
+        embedded: Tensor = self.model.get_input_embeddings()(tokens)
+        return embedded
+
     def read(
         self,
-        input_ids: Tensor,
+        input_ids: Tensor | None,
         depths: Sequence[int],
         *,
+        inputs_embeds: Tensor | None = None,
         attention_mask: Tensor | None = None,
         position_ids: Tensor | None = None,
         cache: Cache | None = None,
@@ -90,8 +96,9 @@ class Lens:
         """One forward pass of the backbone, keeping only the depths asked for.
 
         Args:
-            input_ids: (B, S).
-            depths: each in 0..L-1; depth 0 is always read.
+            input_ids: (B, S), or None where `inputs_embeds` (B, S, H) are given.
+            depths: each in 0..L; depth 0 is always read.
+            inputs_embeds: what `embed` gives, or mixtures of it.
             attention_mask: (B, columns so far + S), 1 where a column is a token, or None where all are.
             position_ids: (B, S), or None for 0..S-1.
             cache: keys and values so far; it grows by S columns.
@@ -101,6 +108,7 @@ class Lens:
         wanted: Any = [-1 - depth for depth in depths if depth > 0]
         output = self.backbone(
             input_ids=input_ids,
+            inputs_embeds=inputs_embeds,
             attention_mask=attention_mask,
             position_ids=position_ids,
             past_key_values=cache,
@@ -130,10 +138,10 @@ class Lens:
 
     def check_depths(self, depths: Sequence[int]) -> None:
         """ValueError, naming the remedy, if the model has no such layer."""
-        if depths and not (min(depths) >= 0 and max(depths) < self.layers):
+        if depths and not (min(depths) >= 0 and max(depths) <= self.layers):
             raise ValueError(
-                f"depths {sorted(depths)} reach layer {self.layers - max(depths)} of a model with {self.layers} "
-                f"layers; layers 1 to {self.layers} can be read: lower led.depth"
+                f"depths {sorted(depths)} reach beyond the {self.layers} layers of the model: depth 0 is its last "
+                f"layer, depth {self.layers} its embeddings; lower led.depth"
             )
 
     def check_logits(self) -> None:

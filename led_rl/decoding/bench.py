@@ -1,0 +1,272 @@
+"""Decoding speed: the engine against `model.generate` and `generate_batch`, LED against plain, all in one process.
+
+A row's `tokens_per_s` is the median over repeats of useful tokens (up to and including the end token) per second, and
+its `ratio` the median over repeats of the quotient with its baseline in the same repeat: arms take turns, so that a machine
+that slows down slows all of them. `peak_mib` is the process's peak resident memory during the arm (on CUDA: allocated).
+"""
+
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import GenerationConfig
+
+from led_rl.decoding.engine import Completion, Engine, EngineConfig, Prompt
+from led_rl.decoding.led import LED, PRESETS
+from led_rl.decoding.prompting import think_tokens
+from led_rl.decoding.randomness import sample_key
+from led_rl.decoding.samplers import Latent, Plain, Sampler, Truncation
+from led_rl.models.lens import Lens
+from led_rl.models.loading import Policy
+from led_rl.records import Row
+
+MIB = 2**20
+
+
+@dataclass(frozen=True)
+class Workload:
+    """What every arm of a comparison decodes.
+
+    Attributes:
+        name: of the model, in the table.
+        policy: model and tokenizer, already in the dtype to measure.
+        prompts: token ids of each prompt.
+        samples: per prompt.
+        max_new_tokens: budget.
+        temperature: of every arm.
+        led: the LED settings that suit the vocabulary.
+    """
+
+    name: str
+    policy: Policy
+    prompts: list[list[int]]
+    samples: int
+    max_new_tokens: int
+    led: LED
+    temperature: float = 1.0
+
+    @property
+    def dtype(self) -> str:
+        return str(next(self.policy.model.parameters()).dtype).removeprefix("torch.")
+
+
+@dataclass(frozen=True)
+class _Arm:
+    name: str
+    baseline: str | None
+    run: Callable[[int], "_Done"]
+
+
+@dataclass(frozen=True)
+class _Done:
+    tokens: int
+    explored: float | None = None
+
+
+def measure(work: Workload, repeats: int, headline: Sequence[tuple[str, str]], continuous: bool) -> list[Row]:
+    """Rows of the main comparison.
+
+    Args:
+        work: what is decoded.
+        repeats: runs per arm, after one to warm up.
+        headline: (arm, baseline) pairs that the project's speed claims are about.
+        continuous: also run transformers' continuous batching, where it runs.
+    """
+    lens = Lens(work.policy.model)
+    truncation = Truncation(work.temperature)
+    latent = Latent.of(work.led, truncation, lens)
+    arms = [
+        _Arm("generate", None, lambda seed: _generate(work, seed)),
+        _Arm("plain", "generate", _engine(work, lens, Plain(truncation))),
+        _Arm("top_k", "plain", _engine(work, lens, Plain(replace(truncation, top_k=latent.led.top_k)))),
+        _Arm("led", "plain", _engine(work, lens, latent)),
+        _Arm("led_full_readouts", "plain", _engine(work, lens, latent, record=True)),
+    ]
+    if continuous:
+        arms.insert(1, _Arm("generate_batch", "generate", lambda seed: _generate_batch(work, seed)))
+    rows = _rows(work, arms, repeats)
+    for row in rows:
+        row["headline"] = (row["arm"], row["baseline"]) in headline
+    return rows
+
+
+def measure_growth(work: Workload, repeats: int) -> list[Row]:
+    """LED against plain as batch, depth, budget and vocabulary grow; a vocabulary grows by a random, untied head."""
+    rows: list[Row] = []
+
+    def compare(label: str, part: Workload) -> None:
+        lens = Lens(part.policy.model)
+        truncation = Truncation(part.temperature)
+        arms = [
+            _Arm("plain", None, _engine(part, lens, Plain(truncation))),
+            _Arm("led", "plain", _engine(part, lens, Latent.of(part.led, truncation, lens))),
+        ]
+        rows.extend({**row, "varied": label, "headline": False} for row in _rows(part, arms, repeats))
+
+    layers = Lens(work.policy.model).layers
+    for samples in (1, 4, 16, 64):
+        compare(f"batch {samples * len(work.prompts)}", replace(work, samples=samples))
+    for depth in (2, 4, 8):
+        if depth <= layers:
+            compare(f"depth {depth}", replace(work, led=replace(work.led, depth=depth)))
+    for budget in (16, 32, 64):
+        if budget <= work.max_new_tokens:
+            compare(f"length {budget}", replace(work, max_new_tokens=budget))
+    for vocabulary in (49_152, 151_936):
+        with _wider_head(work.policy.model, vocabulary):
+            compare(f"vocabulary {vocabulary}", replace(work, samples=4))
+    return rows
+
+
+def _rows(work: Workload, arms: Sequence[_Arm], repeats: int) -> list[Row]:
+    speeds: dict[str, list[float]] = {arm.name: [] for arm in arms}
+    peaks: dict[str, float] = {}
+    explored: dict[str, float | None] = {}
+    for repeat in range(repeats + 1):
+        for arm in arms:
+            _reset_peak()
+            started = time.perf_counter()
+            done = arm.run(repeat)
+            speed = done.tokens / (time.perf_counter() - started)
+            if repeat > 0:
+                speeds[arm.name].append(speed)
+                peaks[arm.name] = max(peaks.get(arm.name, 0.0), _peak_mib())
+                explored[arm.name] = done.explored
+    rows: list[Row] = []
+    for arm in arms:
+        base = speeds[arm.baseline] if arm.baseline else None
+        ratios = [own / other for own, other in zip(speeds[arm.name], base, strict=True)] if base else None
+        rows.append(
+            {
+                "model": work.name,
+                "dtype": work.dtype,
+                "prompts": len(work.prompts),
+                "samples": work.samples,
+                "max_new_tokens": work.max_new_tokens,
+                "temperature": work.temperature,
+                "arm": arm.name,
+                "baseline": arm.baseline,
+                "tokens_per_s": round(statistics.median(speeds[arm.name]), 1),
+                "ratio": round(statistics.median(ratios), 3) if ratios else None,
+                "peak_mib": round(peaks[arm.name], 1),
+                "explored_rate": explored[arm.name],
+                "repeats": repeats,
+            }
+        )
+    return rows
+
+
+def _engine(work: Workload, lens: Lens, sampler: Sampler, record: bool = False) -> Callable[[int], _Done]:
+    config = EngineConfig(work.max_new_tokens)
+    think = think_tokens(work.policy.tokenizer)
+
+    def run(seed: int) -> _Done:
+        prompts = [
+            Prompt(ids, [sample_key(seed, str(index), sample) for sample in range(work.samples)])
+            for index, ids in enumerate(work.prompts)
+        ]
+        done = Engine(lens, sampler, work.policy.end_tokens, config, think, record).run(prompts)
+        tokens = sum(len(completion.tokens) for completion in done)
+        return _Done(tokens, _explored(done, tokens) if record else None)
+
+    return run
+
+
+def _explored(done: Sequence[Completion], tokens: int) -> float:
+    return round(sum(sum(completion.explored) for completion in done) / tokens, 4)
+
+
+def _generate(work: Workload, seed: int) -> _Done:
+    torch.manual_seed(seed)
+    longest = max(len(ids) for ids in work.prompts)
+    ids = torch.tensor([[0] * (longest - len(ids)) + ids for ids in work.prompts], device=work.policy.model.device)
+    mask = torch.tensor(
+        [[0] * (longest - len(ids)) + [1] * len(ids) for ids in work.prompts], device=work.policy.model.device
+    )
+    sequences = work.policy.model.generate(
+        input_ids=ids,
+        attention_mask=mask,
+        generation_config=_config(work),
+        num_return_sequences=work.samples,
+    )
+    assert isinstance(sequences, Tensor)
+    return _Done(_useful(sequences[:, longest:], work.policy.end_tokens))
+
+
+def _generate_batch(work: Workload, seed: int) -> _Done:
+    torch.manual_seed(seed)
+    repeated = [ids for ids in work.prompts for _ in range(work.samples)]
+    outputs = work.policy.model.generate_batch(inputs=repeated, generation_config=_config(work), progress_bar=False)
+    return _Done(sum(len(output.generated_tokens) for output in outputs.values()))
+
+
+def _config(work: Workload) -> GenerationConfig:
+    return GenerationConfig(
+        do_sample=True,
+        temperature=work.temperature,
+        top_k=0,
+        top_p=1.0,
+        max_new_tokens=work.max_new_tokens,
+        eos_token_id=work.policy.end_tokens,
+        pad_token_id=work.policy.tokenizer.pad_token_id or work.policy.end_tokens[0],
+    )
+
+
+def _useful(completions: Tensor, end_tokens: Sequence[int]) -> int:
+    """Tokens up to and including the first end token of each row."""
+    ended = torch.isin(completions, torch.tensor(end_tokens, device=completions.device))
+    before = ended.cumsum(-1) - ended.long()
+    return int((before == 0).sum())
+
+
+class _wider_head:
+    """While entered, the model's head has `vocabulary` rows: the first are its own, the rest so low as never drawn."""
+
+    def __init__(self, model: Any, vocabulary: int) -> None:
+        self.model, self.vocabulary = model, vocabulary
+
+    def __enter__(self) -> None:
+        self.head: nn.Linear = self.model.get_output_embeddings()
+        weight = self.head.weight
+        wide = nn.Linear(
+            weight.shape[1], self.vocabulary, bias=True, dtype=weight.dtype, device=weight.device
+        ).requires_grad_(False)
+        wide.weight[: weight.shape[0]] = weight
+        wide.bias.fill_(-1e4)
+        wide.bias[: weight.shape[0]] = 0 if self.head.bias is None else self.head.bias
+        self.model.set_output_embeddings(wide)
+
+    def __exit__(self, *error: object) -> None:
+        self.model.set_output_embeddings(self.head)
+
+
+def _reset_peak() -> None:
+    if torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()
+        return
+    try:
+        Path("/proc/self/clear_refs").write_text("5")
+    except OSError:  # not Linux, or not allowed: the peak is then the process's so far
+        return
+
+
+def _peak_mib() -> float:
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated() / MIB
+    try:
+        lines = Path("/proc/self/status").read_text().splitlines()
+    except OSError:
+        import resource
+
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1024
+
+
+def preset_for(vocabulary: int) -> LED:
+    """The preset whose k suits a vocabulary."""
+    return PRESETS["countdown" if vocabulary < 1000 else "paper"]

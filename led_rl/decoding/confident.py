@@ -1,0 +1,37 @@
+"""Confident Decoding (arXiv 2606.21906): decode from a late layer that is surer than the final one. LED's opposite."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from led_rl.decoding.distributions import entropy_nats
+from led_rl.decoding.samplers import Draw, Step, Truncation, draw_from, final_logits
+from led_rl.models.lens import Lens
+
+
+@dataclass(frozen=True)
+class Confident:
+    """Sampling from the first entropy valley met on the way back from the final layer.
+
+    The search is the paper's conservative one (also vLLM RFC #48080): step to the layer before as long as its
+    full-vocabulary entropy is lower, and stop at the first rise. Intermediate states pass the final norm.
+    """
+
+    truncation: Truncation
+    depths: tuple[int, ...]
+
+    def draw(self, step: Step, lens: Lens) -> Draw:
+        logits = [final_logits(step, lens)]
+        logits += [lens.logits(step.states[depth], depth, True) for depth in self.depths[1:]]
+        stacked = torch.stack(logits, 1)
+        entropies = entropy_nats((stacked.float() / self.truncation.temperature).softmax(-1))
+        chosen = first_valley(entropies)
+        picked = stacked.gather(1, chosen[:, None, None].expand(-1, 1, stacked.shape[-1])).squeeze(1)
+        return draw_from(self.truncation.support(picked), step)
+
+
+def first_valley(entropies: Tensor) -> Tensor:
+    """Index of the first local minimum from the start. entropies (B, D), final layer first -> (B,)."""
+    falls = entropies[:, 1:] < entropies[:, :-1]
+    return falls.long().cumprod(-1).sum(-1)

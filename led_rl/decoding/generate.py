@@ -1,0 +1,172 @@
+"""LED inside `model.generate`: `custom_generate=led_generate`.
+
+    outputs = model.generate(**inputs, do_sample=True, custom_generate=led_generate, led_depth=8, led_top_k=20)
+
+Temperature is applied once, to every layer; top-p and min-p of the generation config restrict LED's support further;
+every other logits processor acts on the final layer's logits. LED's k replaces transformers' top_k (default 50).
+"""
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+from transformers import GenerationConfig, LogitsProcessorList, PreTrainedModel, StoppingCriteriaList
+from transformers.cache_utils import Cache, DynamicCache
+from transformers.generation.logits_process import (
+    MinPLogitsWarper,
+    TemperatureLogitsWarper,
+    TopKLogitsWarper,
+    TopPLogitsWarper,
+)
+from transformers.generation.utils import GenerateDecoderOnlyOutput
+
+from led_rl.decoding.led import LED
+from led_rl.decoding.samplers import Draw, Latent, LogitsHook, Step, Truncation
+from led_rl.models.lens import Lens
+
+_OURS = (TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper, MinPLogitsWarper)
+
+
+def led_generate(
+    model: PreTrainedModel,
+    input_ids: Tensor,
+    logits_processor: LogitsProcessorList | None = None,
+    stopping_criteria: StoppingCriteriaList | None = None,
+    generation_config: GenerationConfig | None = None,
+    led_depth: int | None = 8,
+    led_top_k: int = 20,
+    led_final_norm: bool = False,
+    led_layer_set: Literal["last", "skip_penultimate"] = "last",
+    led_exploit: bool = True,
+    led_think_start_token_id: int | None = None,
+    led_think_end_token_id: int | None = None,
+    **model_kwargs: Any,
+) -> Tensor | GenerateDecoderOnlyOutput:
+    """Sample with Latent Exploration Decoding; transformers calls this after preparing everything.
+
+    Args:
+        model: a decoder-only causal model.
+        input_ids: (B, S), left-padded.
+        logits_processor: temperature, top-k, top-p and min-p among them are replaced by LED's; the rest is honoured.
+        stopping_criteria: decides when a row is done.
+        generation_config: temperature, top_p, min_p, output flags.
+        led_depth: layers accumulated; None takes min(8, half of the layers).
+        led_top_k: size of the support.
+        led_final_norm: apply the final norm to intermediate states.
+        led_layer_set: `last` or `skip_penultimate`.
+        led_exploit: keep the exploit branch.
+        led_think_start_token_id: id of `<think>`; None: a prompt is taken to have opened the thinking.
+        led_think_end_token_id: id of `</think>`; None: the whole response counts as thinking.
+        model_kwargs: what else transformers prepared; of it, `attention_mask` (B, S), None where nothing is padding,
+            and `past_key_values`, the cache to fill, are used. (Named parameters would reach this function twice.)
+
+    Returns:
+        Sequences (B, S + new), or with `return_dict_in_generate` an output whose `scores` are log q over the
+        vocabulary, -inf off the support, one (B, V) a token.
+
+    Raises:
+        ValueError: without do_sample, on beams, or where the model has too few layers or tokens.
+    """
+    config = generation_config or GenerationConfig(do_sample=True)
+    if not config.do_sample:
+        raise ValueError("led_generate samples, and do_sample is False: pass do_sample=True")
+    if (config.num_beams or 1) != 1:
+        raise ValueError(f"num_beams={config.num_beams}: LED is a sampler; use num_beams=1")
+    if input_ids.shape[1] == 0:
+        raise ValueError("the prompt is empty: a completion needs at least one token to continue")
+    lens = Lens(model)
+    truncation = Truncation(
+        1.0 if config.temperature is None else config.temperature,
+        top_p=1.0 if config.top_p is None else config.top_p,
+        min_p=config.min_p or 0.0,
+    )
+    led = LED(led_depth, led_top_k, led_final_norm, led_layer_set, led_think_end_token_id is not None, led_exploit)
+    sampler = Latent.of(led, truncation, lens)
+    processors = LogitsProcessorList(p for p in logits_processor or [] if not isinstance(p, _OURS))
+    wants = bool(config.return_dict_in_generate)
+    keep_scores, keep_logits = wants and bool(config.output_scores), wants and bool(config.output_logits)
+    rows, device = input_ids.shape[0], input_ids.device
+    # The user's torch.manual_seed governs: it draws the keys, and everything else derives from them.
+    keys = torch.randint(2**62, (rows,), dtype=torch.long).to(device)
+    thinking = _open(input_ids, led_think_start_token_id, led_think_end_token_id)
+    given_mask, given_cache = model_kwargs.get("attention_mask"), model_kwargs.get("past_key_values")
+    mask = torch.ones_like(input_ids) if given_mask is None else given_mask
+    cache = given_cache if isinstance(given_cache, Cache) else DynamicCache()
+    pad = _pad_token(config)
+    sequences: Any = input_ids
+    fed = input_ids[:, cache.get_seq_length() :]
+    running = torch.ones(rows, dtype=torch.bool, device=device)
+    scores: list[Any] = []
+    raw: list[Any] = []
+    new = 0
+    while True:
+        places = (mask.cumsum(-1) - 1).clamp_min(0)[:, -fed.shape[1] :]
+        reading = lens.read(fed, sampler.depths, attention_mask=mask, position_ids=places, cache=cache, last_only=True)
+        step = Step(
+            states=reading.states,
+            keys=keys,
+            positions=torch.full_like(keys, new),
+            thinking=thinking,
+            record=keep_scores,
+            hook=_hook(processors, sequences, raw if keep_logits else None),
+        )
+        draw = sampler.draw(step, lens)
+        if keep_scores:
+            scores.append(_log_q(draw, lens.vocabulary))
+        tokens = torch.where(running, draw.tokens, pad)
+        sequences = torch.cat([sequences, tokens.unsqueeze(-1)], -1)
+        mask = torch.cat([mask, torch.ones_like(mask[:, :1])], -1)
+        if led_think_start_token_id is not None:
+            thinking = thinking | (tokens == led_think_start_token_id)
+        if led_think_end_token_id is not None:
+            thinking = thinking & (tokens != led_think_end_token_id)
+        new += 1
+        done = (stopping_criteria or StoppingCriteriaList())(sequences, tuple(scores) or None)
+        running = running & ~done
+        if not bool(running.any()):
+            break
+        fed = tokens.unsqueeze(-1)
+    if not wants:
+        ids: Tensor = sequences
+        return ids
+    return GenerateDecoderOnlyOutput(
+        sequences=sequences,
+        scores=tuple(scores) if keep_scores else None,
+        logits=tuple(raw) if keep_logits else None,
+        past_key_values=cache,
+    )
+
+
+def _open(input_ids: Tensor, start: int | None, end: int | None) -> Tensor:
+    """(B,) whether each prompt ends inside the thinking: after its last mark, if that opens it."""
+    if end is None or start is None:
+        return torch.ones(input_ids.shape[0], dtype=torch.bool, device=input_ids.device)
+    place = torch.arange(1, input_ids.shape[1] + 1, device=input_ids.device)
+    last_start = (place * (input_ids == start)).amax(-1)
+    last_end = (place * (input_ids == end)).amax(-1)
+    return last_start > last_end
+
+
+def _hook(processors: LogitsProcessorList, sequences: Any, raw: list[Any] | None) -> LogitsHook:
+    def hook(final: Tensor) -> Tensor:
+        logits: Any = final.to(torch.promote_types(final.dtype, torch.float32))
+        if raw is not None:
+            raw.append(logits.clone())
+        processed: Tensor = processors(sequences, logits)
+        return processed
+
+    return hook
+
+
+def _log_q(draw: Draw, vocabulary: int) -> Tensor:
+    assert draw.kept is not None and draw.q is not None
+    scores = torch.full((len(draw.tokens), vocabulary), -torch.inf, dtype=draw.q.dtype, device=draw.q.device)
+    return scores.scatter(-1, draw.kept, draw.q.log())
+
+
+def _pad_token(config: GenerationConfig) -> int:
+    for token in (config.pad_token_id, config.eos_token_id):
+        if token is not None:
+            return int(token[0]) if isinstance(token, Sequence) else int(token)
+    return 0

@@ -1,0 +1,71 @@
+"""Shared fixtures: tiny models, each proved tiny, and the shipped base where it is there."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from led_rl.models.base import BaseModelConfig, build_base_model
+from led_rl.models.lens import Lens
+from led_rl.models.loading import load_policy
+from led_rl.models.tokenizer import word_tokenizer
+from led_rl.tasks.countdown import Countdown
+
+SHIPPED = Path(__file__).parents[1] / "checkpoints" / "base_countdown"
+TINY_PARAMETERS = 60_000
+
+torch.set_num_threads(min(2, torch.get_num_threads()))
+
+
+def tiny_llama(dtype, tokenizer, noise=0.25):
+    """4 layers x 32 over the countdown words; the noise makes layers disagree and the head sharp."""
+    shape = BaseModelConfig(layers=4, width=32, heads=4, intermediate=48, context=128)
+    model = build_base_model(shape, tokenizer, seed=0).eval()
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight.add_(noise * torch.randn(weight.shape, generator=generator))
+    parameters = sum(weight.numel() for weight in model.parameters())
+    assert parameters < TINY_PARAMETERS, f"the tiny model has {parameters} parameters"
+    return model.to(dtype).requires_grad_(False)
+
+
+@pytest.fixture(scope="session")
+def tokenizer():
+    return word_tokenizer(Countdown().vocabulary(), model_max_length=128)
+
+
+@pytest.fixture(scope="session")
+def tiny(tokenizer):
+    """A tiny random Llama in float32. Shared: a test must not change it."""
+    return tiny_llama(torch.float32, tokenizer)
+
+
+@pytest.fixture(scope="session")
+def tiny64(tokenizer):
+    """The same model in float64, where batching cannot change a token. Shared: a test must not change it."""
+    return tiny_llama(torch.float64, tokenizer)
+
+
+@pytest.fixture
+def own_tiny(tokenizer):
+    """A tiny float32 model of the test's own, to change at will."""
+    return tiny_llama(torch.float32, tokenizer)
+
+
+@pytest.fixture(scope="session")
+def lens(tiny):
+    return Lens(tiny)
+
+
+@pytest.fixture(scope="session")
+def lens64(tiny64):
+    return Lens(tiny64)
+
+
+@pytest.fixture(scope="session")
+def shipped():
+    """The shipped base model with its tokenizer."""
+    if not (SHIPPED / "model.safetensors").exists():
+        pytest.skip(f"{SHIPPED} has no model.safetensors: make it with scripts/pretrain_base.py")
+    return load_policy(str(SHIPPED))

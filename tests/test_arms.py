@@ -1,0 +1,141 @@
+"""Names to arms: every arm of a comparison differs from the next in the one thing its name says."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from led_rl.decoding.led import PRESETS
+from led_rl.decoding.samplers import Greedy, Latent, Plain, Truncation
+from led_rl.eval.arms import Matched, arm_names, default_arms, resolve
+
+LARGE = SimpleNamespace(layers=28, vocabulary=150_000)
+SMALL = SimpleNamespace(layers=4, vocabulary=58)
+
+
+def build(arm, temperature, lens):
+    return arm.build(temperature, lens, ())
+
+
+def arms(*names, **matched):
+    return resolve(names, Matched(**matched))
+
+
+def test_the_names_of_issue_2_are_known():
+    names = arm_names()
+    assert {"plain", "top_k", "led_paper", "led_as_released", "led_norm"} <= set(names)
+    assert {f"led_{preset}" for preset in PRESETS} <= set(names)
+    assert len(set(names)) == len(names)
+
+
+@pytest.mark.parametrize("name", [name for name in arm_names() if name != "top_k"])
+def test_every_name_resolves_to_one_arm_of_that_name(name):
+    (arm,) = arms(name)
+    assert (arm.name, arm.key) == (name, name)
+
+
+def test_order_is_that_of_the_command_line():
+    assert [arm.key for arm in arms("led_paper", "plain", "top_k")] == ["led_paper", "plain", "top_k-k20"]
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_top_k_takes_the_k_of_the_led_arm(preset):
+    control, led = arms("top_k", f"led_{preset}")
+    assert control.top_k == led.top_k == PRESETS[preset].top_k
+    assert control.key == f"top_k-k{PRESETS[preset].top_k}"
+    truncation = build(control, 0.7, LARGE).truncation
+    assert truncation == Truncation(0.7, PRESETS[preset].top_k)
+    assert build(led, 0.7, LARGE).truncation == truncation
+
+
+def test_top_k_stands_for_one_control_for_each_k():
+    found = arms("top_k", "led_paper", "led_as_released", "led_norm")
+    assert [(arm.name, arm.top_k) for arm in found if arm.name == "top_k"] == [("top_k", 8), ("top_k", 20)]
+    assert len({arm.key for arm in found}) == len(found) == 5
+
+
+def test_samplers_of_arms():
+    plain, greedy, led = arms("plain", "greedy", "led_norm")
+    assert build(plain, 1.4, LARGE) == Plain(Truncation(1.4))
+    assert isinstance(build(greedy, 1.0, LARGE), Greedy)
+    latent = build(led, 0.6, LARGE)
+    assert isinstance(latent, Latent)
+    assert latent.led == PRESETS["norm"]
+    assert latent.truncation == Truncation(0.6, 20)
+
+
+def test_all_arms_share_the_matched_truncation():
+    for arm in arms("plain", "top_k", "led_paper", top_p=0.9, min_p=0.1):
+        truncation = build(arm, 1.0, LARGE).truncation
+        assert (truncation.top_p, truncation.min_p) == (0.9, 0.1)
+        assert (arm.settings["top_p"], arm.settings["min_p"]) == (0.9, 0.1)
+
+
+def test_an_arm_is_built_for_the_temperature_it_is_given():
+    """Arms made in one loop must not all end up with its last k."""
+    for arm in arms("top_k", "led_paper", "led_as_released"):
+        for temperature in (0.6, 1.4):
+            truncation = build(arm, temperature, LARGE).truncation
+            assert (truncation.temperature, truncation.top_k) == (temperature, arm.top_k)
+
+
+def test_settings_record_all_of_led():
+    (arm,) = arms("led_as_released")
+    assert arm.settings == {
+        "depth": 8,
+        "top_k": 8,
+        "final_norm": False,
+        "layer_set": "skip_penultimate",
+        "think_only": True,
+        "exploit": True,
+        "top_p": 1.0,
+        "min_p": 0.0,
+    }
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (["plain", "top-k"], "arm 'top-k' is unknown: choose among plain, top_k, .*led_paper"),
+        (["led_"], "arm 'led_' is unknown"),
+        (["led_papre"], "arm 'led_papre' is unknown"),
+        ([""], "arm '' is unknown"),
+        (["plain", "led_paper", "plain"], r"arms \['plain', 'led_paper', 'plain'\]: name each once"),
+        (["top_k"], "arm 'top_k' is the control of a LED arm and takes its k: name a LED arm beside it"),
+        (["plain", "top_k", "greedy"], "name a LED arm beside it"),
+        ([], "no arm is named: choose among plain"),
+    ],
+)
+def test_bad_names(names, message):
+    with pytest.raises(ValueError, match=message):
+        arms(*names)
+
+
+def test_k_above_the_vocabulary():
+    tiny = SimpleNamespace(layers=28, vocabulary=19)
+    control, led = arms("top_k", "led_paper")
+    with pytest.raises(ValueError, match="top_k=20 is above the vocabulary of 19 tokens: lower it"):
+        build(control, 1.0, tiny)
+    with pytest.raises(ValueError, match=r"led.top_k=20 is above the vocabulary of 19 tokens: lower led.top_k"):
+        build(led, 1.0, tiny)
+    fits = SimpleNamespace(layers=28, vocabulary=20)
+    assert build(led, 1.0, fits).truncation == build(control, 1.0, fits).truncation
+
+
+@pytest.mark.parametrize(("name", "layers"), [("led_paper", 7), ("led_norm", 7), ("led_as_released", 8)])
+def test_depth_above_the_layers(name, layers):
+    (arm,) = arms(name)
+    with pytest.raises(ValueError, match=rf"led.depth=8 .*needs more than \d layers, the model has {layers}: lower"):
+        build(arm, 1.0, SimpleNamespace(layers=layers, vocabulary=1000))
+    assert build(arm, 1.0, SimpleNamespace(layers=layers + 1, vocabulary=1000)).depths[-1] == layers
+
+
+@pytest.mark.parametrize(("vocabulary", "preset"), [(58, "led_countdown"), (999, "led_countdown"), (1000, "led_paper")])
+def test_default_arms_suit_the_vocabulary_and_bring_their_control(vocabulary, preset):
+    names = default_arms(vocabulary)
+    assert set(names) == {"plain", "top_k", preset}
+    assert [arm.name for arm in arms(*names)] == list(names)
+
+
+def test_default_arms_fit_a_shallow_model():
+    for arm in arms(*default_arms(SMALL.vocabulary)):
+        build(arm, 1.0, SMALL)

@@ -1,0 +1,344 @@
+"""Options and YAML to configurations: strict, merged field by field, errors that name the key; and TRL's own fields."""
+
+import dataclasses
+import importlib.util
+from pathlib import Path
+
+import pytest
+import yaml
+
+from led_rl.config import guarded, parse
+from led_rl.eval.config import EvalConfig
+from led_rl.pretrain.train import PretrainConfig
+from led_rl.rl.config import OWNED, LoraConfig, TrainConfig, grpo_arguments
+from led_rl.tasks.countdown import CountdownConfig
+
+ROOT = Path(__file__).resolve().parents[1]
+CONFIGS = sorted((ROOT / "configs").glob("*.yaml"))
+TRAIN_CONFIGS = [path for path in CONFIGS if "grpo" in yaml.safe_load(path.read_text(encoding="utf-8"))]
+YAML = """
+seed: 3
+task:
+  countdown:
+    max_number: 15
+grpo:
+  max_steps: 10
+  learning_rate: 1e-4
+  loss_type: grpo
+"""
+
+
+def script(name):
+    """A script as a module; none of them does anything on import."""
+    spec = importlib.util.spec_from_file_location(name, ROOT / "scripts" / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def file(tmp_path):
+    path = tmp_path / "run.yaml"
+    path.write_text(YAML)
+    return path
+
+
+def train_config(*argv, default=None):
+    return parse(TrainConfig, "", list(argv), default)
+
+
+def refusal(capsys, kind, *argv):
+    """The message of a refused command line: exit code 2."""
+    with pytest.raises(SystemExit) as stopped:
+        parse(kind, "", list(argv))
+    assert stopped.value.code == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "Traceback" not in err
+    return err
+
+
+@pytest.mark.parametrize("config", CONFIGS, ids=lambda path: path.name)
+def test_every_config_parses_strictly_and_holds_every_key_it_states(config):
+    kind = TrainConfig if config in TRAIN_CONFIGS else PretrainConfig
+    _, plain = parse(kind, "", ["--config", str(config)])
+
+    def check(stated, resolved, path):
+        for key, value in stated.items():
+            assert key in resolved, f"{path}{key}"
+            if isinstance(value, dict):
+                check(value, resolved[key], f"{path}{key}.")
+            else:
+                assert resolved[key] == value, f"{path}{key}"
+
+    check(yaml.safe_load(config.read_text(encoding="utf-8")), plain, "")
+
+
+@pytest.mark.parametrize("config", TRAIN_CONFIGS, ids=lambda path: path.name)
+def test_every_grpo_field_of_a_config_loads_in_trl(config, tmp_path):
+    """And is not changed on the way, and what shapes the result is stated, not left to TRL's defaults."""
+    parsed, _ = train_config("--config", str(config), "--output_dir", str(tmp_path))
+    arguments = grpo_arguments(parsed)
+    for name, value in parsed.grpo.items():
+        held = getattr(arguments, name)
+        assert (held.value if hasattr(held, "value") else held) == value, name
+    assert {"max_steps", "num_generations", "max_completion_length", "temperature", "top_k", "top_p", "min_p", "beta",
+            "loss_type", "scale_rewards", "learning_rate", "lr_scheduler_type", "num_iterations", "save_steps",
+            "steps_per_generation", "per_device_train_batch_size", "epsilon"} <= parsed.grpo.keys()  # fmt: skip
+    assert arguments.save_steps % arguments.logging_steps == 0
+    assert (arguments.seed, arguments.data_seed) == (parsed.seed, parsed.seed)
+    assert not arguments.report_to or arguments.report_to == ["none"]
+
+
+def test_the_shipped_configs_exist():
+    assert {"base_countdown.yaml", "countdown_grpo.yaml"} <= {path.name for path in CONFIGS}
+
+
+def test_scripts_default_to_their_config(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # wherever the script is called from
+    for name, kind in (("train_grpo", TrainConfig), ("pretrain_base", PretrainConfig)):
+        default = script(name).DEFAULT
+        assert parse(kind, "", [], default)[1] == parse(kind, "", ["--config", str(default)])[1]
+
+
+def test_a_config_option_replaces_the_default_file(file):
+    default = ROOT / "configs" / "countdown_grpo.yaml"
+    for spelling in (["--config", str(file)], [f"--config={file}"]):
+        config, _ = train_config(*spelling, default=default)
+        assert config.grpo == {"max_steps": 10, "learning_rate": 1e-4, "loss_type": "grpo"}
+
+
+def test_yaml_fills_nested_dataclasses_and_keeps_other_defaults(file):
+    config, plain = train_config("--config", str(file))
+    assert config.seed == 3
+    assert config.task.countdown == CountdownConfig(max_number=15)
+    assert config.lora == LoraConfig()
+    assert "config" not in plain
+    assert plain["task"]["countdown"]["max_number"] == 15
+    assert yaml.safe_load(yaml.safe_dump(plain)) == plain  # what is recorded is what is read back
+
+
+def test_scientific_notation_is_a_number(file):
+    """YAML 1.1 reads 1e-4, without a dot, as text."""
+    rate = train_config("--config", str(file))[0].grpo["learning_rate"]
+    assert (rate, type(rate)) == (1e-4, float)
+    rate = train_config("--config", str(file), "--grpo.learning_rate", "3e-5")[0].grpo["learning_rate"]
+    assert (rate, type(rate)) == (3e-5, float)
+    config, _ = parse(PretrainConfig, "", ["--optimizer.learning_rate", "1e-3"])
+    assert config.optimizer.learning_rate == 1e-3
+
+
+def test_dotted_options_override_single_fields(file):
+    config, plain = train_config(
+        "--config", str(file), "--task.countdown.max_target", "50", "--grpo.max_steps=6", "--grpo.beta", "0.04",
+        "--lora.r", "16", "--model", "m", "--output_dir", "d", "--task.name", "reasoning_gym:chain_sum",
+    )  # fmt: skip
+    assert config.task.countdown == CountdownConfig(max_number=15, max_target=50)
+    assert config.grpo == {"max_steps": 6, "learning_rate": 1e-4, "loss_type": "grpo", "beta": 0.04} == plain["grpo"]
+    assert (config.lora.r, config.model, config.output_dir) == (16, "m", "d")
+    assert config.task.name == "reasoning_gym:chain_sum"
+
+
+def test_grpo_options_without_any_file():
+    assert train_config("--grpo.max_steps", "6", "--grpo.bf16", "false")[0].grpo == {"max_steps": 6, "bf16": False}
+
+
+def test_one_run_does_not_leak_into_the_next():
+    train_config("--grpo.max_steps", "6")
+    assert train_config()[0].grpo == {} == TrainConfig().grpo
+
+
+@pytest.mark.parametrize(
+    ("argv", "resume"),
+    [([], False), (["--resume"], True), (["--resume", "true"], True), (["--resume", "false"], False)],
+)
+def test_resume_is_a_flag(argv, resume):
+    assert train_config(*argv, "--seed", "1")[0].resume is resume
+    assert train_config("--seed", "1", *argv)[0].resume is resume
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("sed: 1", "sed"),
+        ("task: {nme: countdown}", "nme"),
+        ("task: {countdown: {max_numbr: 15}}", "max_numbr"),
+        ("probe: {problem: 4}", "problem"),
+        ("lora: {rank: 4}", "rank"),
+    ],
+)
+def test_an_unknown_key_in_yaml_is_named(capsys, tmp_path, text, named):
+    path = tmp_path / "bad.yaml"
+    path.write_text(text)
+    assert named in refusal(capsys, TrainConfig, "--config", str(path))
+
+
+@pytest.mark.parametrize("option", ["--sed", "--task.nme", "--task.countdown.max_numbr", "--lora.rank", "--bogus"])
+def test_an_unknown_option_is_named(capsys, option):
+    assert option.strip("-") in refusal(capsys, TrainConfig, option, "1").splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("kind", "option", "value"),
+    [
+        (TrainConfig, "seed", "three"),
+        (TrainConfig, "task.countdown.max_number", "1.5"),
+        (TrainConfig, "lora.r", "big"),
+        (TrainConfig, "probe.samples", "none"),
+        (EvalConfig, "num_samples", "many"),
+        (EvalConfig, "split", "dev"),
+        (EvalConfig, "temperatures", "[hot]"),
+        (PretrainConfig, "model.layers", "deep"),
+        (PretrainConfig, "model.architecture", "mamba"),
+    ],
+)
+def test_a_wrong_type_is_named(capsys, kind, option, value):
+    ckpt = ["--ckpt", "x"] if kind is EvalConfig else []
+    message = refusal(capsys, kind, *ckpt, f"--{option}", value)
+    assert option in message
+    assert value.strip("[]") in message
+
+
+def test_a_missing_file_and_a_missing_option_are_named(capsys):
+    assert "/no/such.yaml" in refusal(capsys, TrainConfig, "--config", "/no/such.yaml")
+    assert "ckpt" in refusal(capsys, EvalConfig).splitlines()[-1]
+
+
+@pytest.mark.parametrize("argv", [["--bogus", "1"], ["--seed", "x"]])
+def test_a_refusal_is_one_line(capsys, argv):
+    """The reason must not follow a screenful of usage."""
+    lines = len(refusal(capsys, TrainConfig, *argv).splitlines())
+    assert lines <= 2
+
+
+@pytest.mark.parametrize(
+    ("kind", "argv", "rule"),
+    [
+        (TrainConfig, ["--task.countdown.numbers", "9"], "countdown.numbers=9: 2 to 6"),
+        (TrainConfig, ["--lora.r", "-1"], "lora.r=-1: a rank, or 0"),
+        (TrainConfig, ["--probe.problems", "0"], "probe.problems=0: must be at least 1"),
+        (PretrainConfig, ["--model.layers", "1"], "model.layers=1: at least 2 layers"),
+        (PretrainConfig, ["--model.width", "33"], "multiple of 2 x heads"),
+        (PretrainConfig, ["--data.solution_rate", "2"], "data.solution_rate=2.0: a probability lies in 0..1"),
+        (PretrainConfig, ["--data.batch_size", "0"], "data.batch_size=0: must be at least 1"),
+        (PretrainConfig, ["--optimizer.learning_rate", "0"], "optimizer.learning_rate=0.0: must be positive"),
+        (EvalConfig, ["--ckpt", "x", "--temperatures", "[0]"], "temperature 0 is the greedy arm"),
+        (EvalConfig, ["--ckpt", "x", "--temperatures", "[1,1]"], "name at least one, each once"),
+        (EvalConfig, ["--ckpt", "x", "--num_samples", "0"], "num_samples=0: both must be at least 1"),
+        (EvalConfig, ["--ckpt", "x", "--precision", "8"], "precision='8': one of 32-true"),
+    ],
+)
+def test_values_that_break_a_rule_end_a_script_with_2_and_the_rule(capsys, kind, argv, rule):
+    assert guarded(lambda argv: bool(parse(kind, "", argv)) - 1, argv) == 2
+    err = capsys.readouterr().err
+    assert err.startswith("error: ")
+    assert err.count("\n") == 1
+    assert rule in err
+
+
+def test_guarded_passes_exit_codes_and_other_errors_on(capsys):
+    assert guarded(lambda argv: 0, []) == 0
+
+    def broken(argv):
+        raise KeyError("a bug, not bad input")
+
+    with pytest.raises(KeyError):
+        guarded(broken, [])
+
+
+def arguments_of(tmp_path, config=None, **grpo):
+    config = config or TrainConfig(output_dir=str(tmp_path))
+    settled = {
+        "max_steps": 4,
+        "bf16": False,
+        "per_device_train_batch_size": 8,
+        "num_generations": 4,
+        "activation_checkpointing": False,
+    }
+    return grpo_arguments(dataclasses.replace(config, grpo={**settled, **grpo}))
+
+
+@pytest.mark.parametrize(
+    ("unknown", "close"), [("lerning_rate", "learning_rate"), ("num_generation", "num_generations"), ("betta", "beta")]
+)
+def test_an_unknown_grpo_field_suggests_the_close_one(tmp_path, unknown, close):
+    with pytest.raises(ValueError, match=rf"grpo.{unknown} is not a field of GRPOConfig: did you mean .*{close}"):
+        arguments_of(tmp_path, **{unknown: 1})
+
+
+def test_a_grpo_field_like_no_other(tmp_path):
+    with pytest.raises(ValueError, match=r"grpo.qqqqq is not a field of GRPOConfig: see TRL's"):
+        arguments_of(tmp_path, qqqqq=1)
+
+
+@pytest.mark.parametrize("owned", OWNED)
+def test_fields_that_led_rl_owns_are_refused_with_the_remedy(tmp_path, owned):
+    with pytest.raises(ValueError) as error:
+        arguments_of(tmp_path, **{owned: 1})
+    assert str(error.value) == f"grpo.{owned} is set by led_rl: use {OWNED[owned]}"
+
+
+@pytest.mark.parametrize(
+    ("grpo", "rule"),
+    [
+        ({"max_steps": 0}, "grpo.max_steps=0: a run needs a number of steps"),
+        ({"max_steps": -1}, "grpo.max_steps=-1: a run needs a number of steps"),
+        ({"num_generations": 3}, "grpo: TRL refuses these settings: .*divisible"),
+        ({"num_generations": 1}, "grpo: TRL refuses these settings"),
+        ({"use_vllm": True}, "grpo.use_vllm=true with rollout.engine=true: choose one"),
+        ({"repetition_penalty": 1.2}, "not known to the engine: set rollout.engine=false"),
+        ({"activation_checkpointing": True}, "grpo.activation_checkpointing=true drops the key-value cache"),
+    ],
+)
+def test_grpo_values_that_break_a_rule(tmp_path, grpo, rule):
+    with pytest.raises(ValueError, match=rule):
+        arguments_of(tmp_path, **grpo)
+
+
+@pytest.mark.parametrize(("field", "value"), [("max_steps", "many"), ("learning_rate", "fast"), ("temperature", "hot")])
+def test_grpo_values_of_a_wrong_type(tmp_path, field, value):
+    with pytest.raises(ValueError, match=field):
+        arguments_of(tmp_path, **{field: value})
+
+
+def test_seed_and_folder_reach_trl(tmp_path):
+    arguments = arguments_of(tmp_path, TrainConfig(output_dir=str(tmp_path), seed=11))
+    assert (arguments.seed, arguments.data_seed, arguments.output_dir) == (11, 11, str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("argv", "spread"),
+    [
+        (["--arms", "a", "b"], ["--arms=[a,b]"]),
+        (["--arms", "a,b"], ["--arms=[a,b]"]),
+        (["--arms", "a,", "b"], ["--arms=[a,b]"]),
+        (["--arms=a,b"], ["--arms=[a,b]"]),
+        (["--arms=a", "b"], ["--arms=[a,b]"]),
+        (["--arms=[a,b]"], ["--arms=[a,b]"]),
+        (["--arms", "[a,b]"], ["--arms=[a,b]"]),
+        (["--arms", "[a,", "b]"], ["--arms=[a,b]"]),
+        (["--temperatures", "0.6", "1.0", "--steps", "0", "--seed", "1"],
+         ["--temperatures=[0.6,1.0]", "--steps=[0]", "--seed", "1"]),
+        (["--ckpt", "x", "--arms", "a", "--split", "test"], ["--ckpt", "x", "--arms=[a]", "--split", "test"]),
+        (["--arms"], ["--arms=[]"]),
+        ([], []),
+        (["--ckpt", "--arms-of"], ["--ckpt", "--arms-of"]),
+    ],
+)  # fmt: skip
+def test_spread_lists(argv, spread):
+    assert script("eval_led").spread_lists(argv) == spread
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ["--arms", "plain", "top_k", "--temperatures", "0.6", "1", "--steps", "0", "2"],
+        ["--arms", "plain,top_k", "--temperatures", "0.6,1", "--steps", "0,2"],
+        ["--arms=plain,top_k", "--temperatures=[0.6,1]", "--steps=[0,2]"],
+    ],
+)
+def test_lists_as_people_write_them(argv):
+    config, _ = parse(EvalConfig, "", script("eval_led").spread_lists(["--ckpt", "x", *argv]))
+    assert config.arms == ["plain", "top_k"]
+    assert config.temperatures == [0.6, 1.0]
+    assert config.steps == [0, 2]
