@@ -8,6 +8,7 @@ from typing import Any
 
 _EXPORTS = {
     "LED": "led_rl.decoding.led",
+    "led_generate": "led_rl.decoding.generate",
     "PRESETS": "led_rl.decoding.led",
     "Engine": "led_rl.decoding.engine",
     "EngineConfig": "led_rl.decoding.engine",

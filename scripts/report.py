@@ -1,6 +1,8 @@
 """Score the samples of a run again (no model needed) and build its report.
 
 python scripts/report.py --run checkpoints/<run>
+python scripts/report.py --run checkpoints/<run> --export results/<study>   # records and figures, to commit
+python scripts/report.py --run results/<study> --readme README.md           # figures of a README, from the record
 """
 
 import argparse
@@ -10,6 +12,7 @@ from pathlib import Path
 
 from led_rl.eval.scoring import score
 from led_rl.report.build import build_report, eval_folder
+from led_rl.report.record import export_record, update_readme
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -17,6 +20,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Score a run's samples again and build its report.")
     parser.add_argument("--run", type=Path, required=True, help="a run folder, or the folder of one evaluation")
     parser.add_argument("--output_dir", type=Path, help="where the report goes (default: <run>/report)")
+    parser.add_argument("--export", type=Path, help="also copy records and figures, without samples or weights, here")
+    parser.add_argument("--readme", type=Path, help="also write the findings between this file's result markers")
     arguments = parser.parse_args(argv)
     run: Path = arguments.run
     try:
@@ -26,6 +31,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         if evaluation is not None and any((evaluation / "samples").glob("**/*.jsonl")):
             score(evaluation)
         page = build_report(run, arguments.output_dir or run / "report")
+        if arguments.export:
+            export_record(run, arguments.export)
+        if arguments.readme:
+            update_readme(arguments.readme, run)
     except (OSError, ValueError) as error:
         print(f"report: {error}", file=sys.stderr)
         return 2

@@ -5,6 +5,7 @@ a draw, not part of it.
 """
 
 import math
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -160,14 +161,14 @@ def generate(
     prompt: list[int],
     key: int,
     budget: int,
-    end: int,
+    ends: Collection[int],
     settings: Settings | None,
     think: tuple[int, int] | None = None,
     truncation: Settings | None = None,
 ) -> Sample:
     """One completion of a Llama, by LED (`settings`) or by plain sampling (`truncation`), a whole pass per token."""
     sample = Sample([], [], [], [], [])
-    while len(sample.tokens) < budget and sample.tokens[-1:] != [end]:
+    while len(sample.tokens) < budget and not set(sample.tokens[-1:]) & set(ends):
         ids = prompt + sample.tokens
         states = layer_states(model, layers, ids)
         position = len(sample.tokens)

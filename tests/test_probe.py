@@ -32,7 +32,7 @@ def texts_of(model, tokenizer, config, which):
         else:
             for sample in range(config.samples):
                 key = sample_key(config.seed, f"probe/{problem.id}", sample)
-                made = slow.generate(model, model.model.layers, prompt, key, config.max_new_tokens, end, None)
+                made = slow.generate(model, model.model.layers, prompt, key, config.max_new_tokens, [end], None)
                 texts.append((prompt, made.tokens))
     return texts
 

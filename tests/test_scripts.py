@@ -47,6 +47,7 @@ EVAL = [
     "--arms", *ARMS, "--temperatures", *map(str, TEMPERATURES), "--num_samples", str(SAMPLES), "--devices", "1",
 ]  # fmt: skip
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
+WITHOUT_CUDA = pytest.mark.skipif(torch.cuda.is_available(), reason="asks for a GPU that is not there")
 # The real script with a card of 12 x 16 samples in place of 1000 x 32, which the slow test below takes.
 SMALL_CARD = (
     f"import sys; sys.path.insert(0, {str(SCRIPTS)!r}); import pretrain_base as s; "
@@ -340,7 +341,7 @@ class TestTraining:
         assert second["rl_steps"] == STEPS
         assert_events_are_whole(run)
 
-    @pytest.mark.parametrize("last", [0, 2])
+    @pytest.mark.parametrize("last", [0, pytest.param(2, marks=pytest.mark.slow)])
     def test_resumed_after_a_kill_in_the_middle_of_a_save(self, workspace, base, trained, copy, last):
         """The checkpoint after step `last` is half written, records run ahead of it, and a last line is torn."""
         run = copy(trained)
@@ -359,6 +360,7 @@ class TestTraining:
         same_training(run, trained)
         assert_events_are_whole(run)
 
+    @pytest.mark.slow
     def test_resume_of_a_finished_run_changes_nothing(self, workspace, base, trained, copy):
         run = copy(trained)
         succeed(training(base, run, "--resume", "true"), workspace)
@@ -590,7 +592,7 @@ class TestBadInput:
             (["--num_problems", "500"], "500 problems of the test split asked for"),
             (["--num_problems", "4", "--matched.top_p", "0"], "top_p=0.0: a mass in (0, 1]"),
             (["--num_problems", "4", "--max_rows", "0"], "max_rows=0"),
-            (["--num_problems", "4", "--accelerator", "tpu"], "tpu"),
+            pytest.param(["--num_problems", "4", "--accelerator", "cuda"], "cuda", marks=WITHOUT_CUDA),
             (["--num_problems", "4", "--seed", "5"], "holds samples with seed=0, and 5 is asked for"),
             (["--num_problems", "4", "--split", "validation"], "holds samples with split='test', and 'validation'"),
             (["--num_problems", "4", "--num_samples", "8"], "holds samples with num_samples=4, and 8 is asked for"),

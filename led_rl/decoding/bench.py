@@ -1,7 +1,7 @@
 """Decoding speed: the engine against `model.generate` and `generate_batch`, LED against plain, all in one process.
 
 A row's `tokens_per_s` is the median over repeats of useful tokens (up to and including the end token) per second, and
-its `ratio` the median over repeats of the quotient with its baseline in the same repeat: arms take turns, so that a machine
+its `ratio` the median over repeats of the quotient with its baseline in the same repeat: arms take turns, so a machine
 that slows down slows all of them. `peak_mib` is the process's peak resident memory during the arm (on CUDA: allocated).
 """
 
@@ -188,7 +188,8 @@ def _generate(work: Workload, seed: int) -> _Done:
     mask = torch.tensor(
         [[0] * (longest - len(ids)) + [1] * len(ids) for ids in work.prompts], device=work.policy.model.device
     )
-    sequences = work.policy.model.generate(
+    model: Any = work.policy.model
+    sequences = model.generate(
         input_ids=ids,
         attention_mask=mask,
         generation_config=_config(work),
@@ -201,7 +202,8 @@ def _generate(work: Workload, seed: int) -> _Done:
 def _generate_batch(work: Workload, seed: int) -> _Done:
     torch.manual_seed(seed)
     repeated = [ids for ids in work.prompts for _ in range(work.samples)]
-    outputs = work.policy.model.generate_batch(inputs=repeated, generation_config=_config(work), progress_bar=False)
+    model: Any = work.policy.model
+    outputs = model.generate_batch(inputs=repeated, generation_config=_config(work), progress_bar=False)
     return _Done(sum(len(output.generated_tokens) for output in outputs.values()))
 
 

@@ -33,7 +33,7 @@ class EvalConfig:
         max_new_tokens: budget of a sample; none: the run's completion length
         matched: truncation that all arms share
         accelerator: Fabric's: auto, cpu, cuda, mps
-        devices: Fabric's number of processes; 0: one per accelerator, or per two CPU cores
+        devices: Fabric's number of processes; 0: one per accelerator, on CPUs one per core for a small model, else one
         precision: Fabric's: 32-true, bf16-true, 16-true, bf16-mixed, 16-mixed
         max_rows: most samples in flight per process
         max_batch_tokens: most cache positions in flight per process, which bounds memory
@@ -43,7 +43,7 @@ class EvalConfig:
     ckpt: str
     arms: list[str] | None = None
     temperatures: list[float] = field(default_factory=lambda: [0.6, 1.0, 1.4])
-    num_problems: int = 200
+    num_problems: int = 128
     num_samples: int = 32
     split: Split = "test"
     seed: int = 0

@@ -1,6 +1,7 @@
 """An evaluation from its configuration to its records: every checkpoint x arm x temperature."""
 
 import dataclasses
+import os
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from led_rl.eval.rollouts import Rollouts, cell_file, finished
 from led_rl.eval.scoring import score
 from led_rl.eval.targets import Target, Targets, find_targets
 from led_rl.models.lens import Lens
-from led_rl.models.loading import Policy, fingerprint, load_policy
+from led_rl.models.loading import Policy, fingerprint, load_policy, weight_bytes
 from led_rl.records import Row, read_json, write_json
 from led_rl.run import provenance
 from led_rl.tasks.countdown import CountdownConfig
@@ -28,6 +29,8 @@ from led_rl.tasks.problem import Task
 from led_rl.tasks.registry import TaskConfig, load_task
 
 DEFAULT_MAX_NEW_TOKENS = 1024
+SMALL_MODEL_BYTES = 100 * 2**20
+MOST_PROCESSES = 16
 
 
 @dataclass(frozen=True)
@@ -49,13 +52,15 @@ def evaluate(config: EvalConfig) -> Path:
         ValueError: on any bad input, before sampling begins.
     """
     plan = _plan(config)
-    fabric = launch(config)
     policy = _load(plan.targets.models[0], config)
-    settings = _check(config, plan, policy, plan.targets.models)
+    settings = _check(config, plan, policy)
     problems = plan.task.problems(config.split, config.num_problems, config.seed)
     prompts = encode_prompts(policy.tokenizer, [plan.task.prompt(problem) for problem in problems])
     encoded = {problem.id: ids for problem, ids in zip(problems, prompts, strict=True)}
-    _claim(fabric, config, plan, settings)
+    record = _record(config, plan, settings)
+    fabric = launch(config, plan.targets.models[0])
+    if fabric.is_global_zero:
+        write_json(plan.eval_dir / "eval.json", {**record, "processes": fabric.world_size})
     mine = problems[fabric.global_rank :: fabric.world_size]
     rollouts = Rollouts(plan.task, mine, encoded, config.num_samples, config.seed)
     cells = [
@@ -101,22 +106,20 @@ def evaluate(config: EvalConfig) -> Path:
     return plan.eval_dir.parent
 
 
-def launch(config: EvalConfig) -> Fabric:
-    """Fabric with its processes started; on CPUs one process per two cores unless the configuration says how many."""
+def launch(config: EvalConfig, target: Target) -> Fabric:
+    """Fabric with its processes started. On CPUs a small model gets a process a core: its matrices are too small for
+    two threads to share."""
     devices: int | str = config.devices or "auto"
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     on_cpu = config.accelerator == "cpu" or (config.accelerator == "auto" and not torch.accelerator.is_available())
     if on_cpu and not config.devices:
-        devices = max(1, len(_cores()) // 2)
+        devices = min(cores, MOST_PROCESSES) if 0 < weight_bytes(target.source) <= SMALL_MODEL_BYTES else 1
     fabric = Fabric(accelerator=config.accelerator, devices=devices, precision=config.precision)  # type: ignore[arg-type]
     fabric.launch()
+    if on_cpu:
+        torch.set_num_threads(max(1, cores // fabric.world_size))
     fabric.seed_everything(config.seed, verbose=False)
     return fabric
-
-
-def _cores() -> set[int]:
-    import os
-
-    return os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set(range(os.cpu_count() or 1))
 
 
 def _plan(config: EvalConfig) -> _Plan:
@@ -150,7 +153,7 @@ def _hard_tokens(policy: Policy) -> tuple[int, ...]:
     return (*policy.end_tokens, *([] if think_end is None else [think_end]))
 
 
-def _check(config: EvalConfig, plan: _Plan, policy: Policy, targets: Sequence[Target]) -> Row:
+def _check(config: EvalConfig, plan: _Plan, policy: Policy) -> Row:
     """Arms fit the model, and the record of this evaluation. The checkpoints of a run share one architecture."""
     lens = Lens(policy.model)
     lens.check_logits()
@@ -171,8 +174,8 @@ def _check(config: EvalConfig, plan: _Plan, policy: Policy, targets: Sequence[Ta
     }
 
 
-def _claim(fabric: Fabric, config: EvalConfig, plan: _Plan, settings: Row) -> None:
-    """Record the evaluation, after checking that what the folder holds was sampled in the same way."""
+def _record(config: EvalConfig, plan: _Plan, settings: Row) -> Row:
+    """What `eval.json` is to hold, after checking that what the folder holds was sampled in the same way."""
     path = plan.eval_dir / "eval.json"
     before: Row = read_json(path) if path.exists() else {}
     for key, value in settings.items():
@@ -190,22 +193,15 @@ def _claim(fabric: Fabric, config: EvalConfig, plan: _Plan, settings: Row) -> No
                 "remove that folder, or give another --output_dir"
             )
         models[target.checkpoint] = now
-    fabric.barrier()
-    if not fabric.is_global_zero:
-        return
     arms: dict[str, Any] = dict(before.get("arms", {})) | {arm.key: arm.settings for arm in plan.arms}
-    write_json(
-        path,
-        {
-            **settings,
-            "n": config.num_samples,
-            "num_problems": max(config.num_problems, before.get("num_problems", 0)),
-            "arms": arms,
-            "models": models,
-            "processes": fabric.world_size,
-            "sessions": [*before.get("sessions", []), provenance({"seed": config.seed})],
-        },
-    )
+    return {
+        **settings,
+        "n": config.num_samples,
+        "num_problems": max(config.num_problems, before.get("num_problems", 0)),
+        "arms": arms,
+        "models": models,
+        "sessions": [*before.get("sessions", []), provenance({"seed": config.seed})],
+    }
 
 
 def _show(home: Path, results: Sequence[Row]) -> None:

@@ -91,3 +91,8 @@ def fingerprint(source: str) -> str:
         with open(file, "rb") as opened:
             digest.update(hashlib.file_digest(opened, "sha256").digest())
     return digest.hexdigest()[:16]
+
+
+def weight_bytes(source: str) -> int:
+    """Size of a local folder's safetensors files; 0 for a Hub id, whose size is not known before it is loaded."""
+    return sum(file.stat().st_size for file in Path(source).glob("*.safetensors"))
