@@ -4,7 +4,9 @@ Every script's configuration is one dataclass; `--config F` reads YAML, dotted o
 (`--task.countdown.max_number 15`), and a field's docstring is its help.
 """
 
+import dataclasses
 import sys
+from argparse import ArgumentError
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -25,20 +27,35 @@ def parse(
         argv: the command line; None for the process's own.
         default_file: YAML read when no --config is given.
 
-    Bad input ends the process with exit code 2 and one message that names the key.
+    Ends the process with exit code 2 and one line on stderr, naming the key, on an unknown option or key and on a value
+    of the wrong type.
     """
-    arguments = list(sys.argv[1:] if argv is None else argv)
-    parser = ArgumentParser(description=description, exit_on_error=True)
+    flags = {f"--{field.name}" for field in dataclasses.fields(kind) if field.type in (bool, "bool")}  # type: ignore[arg-type]
+    arguments = _flags_with_values(list(sys.argv[1:] if argv is None else argv), flags)
+    parser = ArgumentParser(description=description, exit_on_error=False)
     parser.add_argument("--config", action="config", help="YAML file with any of the options below")
     parser.add_class_arguments(kind, None)
     if default_file is not None and not any(a == "--config" or a.startswith("--config=") for a in arguments):
         arguments = ["--config", str(default_file), *arguments]
-    parsed = parser.parse_args(arguments)
-    config = parser.instantiate_classes(parsed)
+    try:
+        parsed = parser.parse_args(arguments)
+        config = parser.instantiate_classes(parsed)
+    except ArgumentError as error:
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        raise SystemExit(2) from error
     fields = {key: value for key, value in vars(config).items() if key != "config"}
     plain = parsed.clone(with_meta=False).as_dict()
     plain.pop("config", None)
     return kind(**fields), plain
+
+
+def _flags_with_values(arguments: list[str], flags: set[str]) -> list[str]:
+    """A flag on its own, such as `--resume`, means true."""
+    following = [*arguments[1:], "--"]
+    return [
+        f"{argument}=true" if argument in flags and after.startswith("--") else argument
+        for argument, after in zip(arguments, following, strict=False)
+    ]
 
 
 def guarded(main: Callable[[Sequence[str] | None], int], argv: Sequence[str] | None = None) -> int:

@@ -124,8 +124,8 @@ class RunFolder:
         """Forget records of steps later than this one, which a resumed run will make again."""
         for path in (self.probe_file, self.train_file):
             rows = read_jsonl(path)
-            if any(row[key] > step for row in rows):
-                write_jsonl(path, [row for row in rows if row[key] <= step])
+            if any(row.get(key, 0) > step for row in rows):
+                write_jsonl(path, [row for row in rows if row.get(key, 0) <= step])
 
 
 def provenance(seeds: Mapping[str, int]) -> Row:

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 DEFAULT = Path(__file__).resolve().parents[1] / "configs" / "base_countdown.yaml"
-CARD_PROBLEMS, CARD_SAMPLES = 1000, 32
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -29,8 +28,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         ckpt=str(done.path),
         arms=["plain"],
         temperatures=[1.0],
-        num_problems=CARD_PROBLEMS,
-        num_samples=CARD_SAMPLES,
+        num_problems=config.card_problems,
+        num_samples=config.card_samples,
         output_dir=str(done.path),
         devices=1,
     )

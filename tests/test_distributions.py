@@ -139,8 +139,8 @@ def test_inverse_cdf_equals_a_loop():
 
 @pytest.mark.parametrize("u", [0.0, 1e-300, 0.5, 1 - 2.0**-53, 1.0])
 def test_inverse_cdf_never_returns_weight_zero(u):
-    """All ways to set 7 weights to zero or not, and scales from the smallest normal float32 to the largest. 1.0 itself stands for
-    a product that rounds up to the whole mass."""
+    """All ways to set 7 weights to zero or not, on scales from the smallest normal float32 to the largest; u = 1 stands
+    for a product that rounds up to the whole mass."""
     rows = [row for row in itertools.product((0.0, 0.1), repeat=7) if any(row)]
     for scale in (1e-37, 1e-7, 1.0, 1e37):
         weights = torch.tensor(rows) * scale

@@ -34,7 +34,7 @@ PRETRAIN = [
     "--data.max_attempts", "1", "--data.solution_rate", "0.3",
     "--optimizer.learning_rate", "1e-2", "--optimizer.warmup_steps", "10",
     "--probe.problems", "4", "--probe.samples", "2", "--probe_every", "100",
-    "--checkpoint_every", "50", "--log_every", "10",
+    "--checkpoint_every", "50", "--log_every", "10", "--card_problems", "12", "--card_samples", "16",
 ]  # fmt: skip
 TRAIN = [
     *(f"--task.countdown.{key}={value}" for key, value in SPACE.items()),
@@ -48,13 +48,9 @@ EVAL = [
 ]  # fmt: skip
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
 WITHOUT_CUDA = pytest.mark.skipif(torch.cuda.is_available(), reason="asks for a GPU that is not there")
+
+
 # The real script with a card of 12 x 16 samples in place of 1000 x 32, which the slow test below takes.
-SMALL_CARD = (
-    f"import sys; sys.path.insert(0, {str(SCRIPTS)!r}); import pretrain_base as s; "
-    "s.CARD_PROBLEMS, s.CARD_SAMPLES = 12, 16; sys.exit(s.main(sys.argv[1:]))"
-)
-
-
 def command(script, *arguments):
     return [sys.executable, str(SCRIPTS / f"{script}.py"), *map(str, arguments)]
 
@@ -85,7 +81,7 @@ def workspace(tmp_path_factory):
 @pytest.fixture(scope="session")
 def base(workspace):
     path = workspace / "base"
-    succeed([sys.executable, "-c", SMALL_CARD, "--output_dir", str(path), *PRETRAIN], workspace)
+    succeed(command("pretrain_base", "--output_dir", path, *PRETRAIN), workspace)
     return path
 
 
@@ -206,14 +202,14 @@ class TestPretraining:
 
     def test_killed_and_resumed(self, workspace, base, tmp_path):
         path = tmp_path / "base"
-        line = [sys.executable, "-c", SMALL_CARD, "--output_dir", str(path), *PRETRAIN]
+        line = command("pretrain_base", "--output_dir", path, *PRETRAIN)
         kill_when(lambda: (path / "lightning" / "last.ckpt").exists(), line, workspace)
         assert not (path / "model.safetensors").exists(), "killed too late to test anything"
-        succeed([*line, "--resume", "true"], workspace)
+        succeed([*line, "--resume"], workspace)
         assert weights(path) == weights(base)
         assert read_jsonl(path / "probe.jsonl") == read_jsonl(base / "probe.jsonl")
         ours, theirs = (read_json(run / "run.json")["sessions"][-1] for run in (path, base))
-        for fact in ("pretrain_steps", "tokens", "parameters", "validation_loss_nats"):
+        for fact in ("steps", "tokens", "parameters", "validation_loss_nats"):
             assert ours[fact] == theirs[fact]
         read = events(path / "tb")
         assert [event.step for event in read.Scalars("entropy/final_nats")] == [0, 100, 200]
@@ -226,7 +222,7 @@ class TestPretraining:
         shutil.rmtree(path / "eval")
         (path / "README.md").unlink()
         written_ns = (path / "model.safetensors").stat().st_mtime_ns
-        line = [sys.executable, "-c", SMALL_CARD, "--output_dir", str(path), *PRETRAIN, "--resume", "true"]
+        line = command("pretrain_base", "--output_dir", path, *PRETRAIN, "--resume")
         succeed(line, workspace)
         assert (path / "README.md").exists()
         assert (path / "model.safetensors").stat().st_mtime_ns == written_ns
@@ -674,8 +670,10 @@ class TestBadInput:
         assert not (tmp_path / "out").exists()
 
     def test_a_space_too_small_for_the_card_is_refused_before_training(self, workspace, tmp_path):
-        """The card needs 1000 test problems; this space has twenty or so."""
-        done = execute(command("pretrain_base", "--output_dir", tmp_path / "b", *PRETRAIN), workspace)
+        """The card needs 1000 test problems by default; this space has twenty or so."""
+        done = execute(
+            command("pretrain_base", "--output_dir", tmp_path / "b", *PRETRAIN, "--card_problems", 1000), workspace
+        )
         assert done.returncode == 2
         assert "test split" in done.stderr
         assert not (tmp_path / "b" / "model.safetensors").exists()

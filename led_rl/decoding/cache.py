@@ -6,6 +6,7 @@ always a prefix of the buffer and no step copies the cache. Rotary and learned p
 columns can be moved freely.
 """
 
+import torch
 from torch import Tensor
 from transformers.cache_utils import Cache, CacheLayerMixin
 
@@ -92,20 +93,35 @@ class ColumnCache(Cache):
         """No row needs columns before this one any more."""
         self.window.first = first
 
-    def enter(self, prompts: Cache, sources: Tensor, row: int) -> None:
-        """Copy prompts (rows of a prefilled cache, left-padded) into rows row, row + 1 .. so that they end here."""
-        stop = row + len(sources)
+    def enter(self, prompts: Cache, sources: Tensor, lengths: Tensor, rows: int) -> None:
+        """Copy prompts into the rows after the first `rows`, so that they end before the current column.
+
+        Args:
+            prompts: a prefilled cache, right-padded.
+            sources: (R,) its row for each row that enters.
+            lengths: (R,) tokens of each row's prompt.
+            rows: rows in use so far.
+        """
+        longest, stop = int(lengths.max()), rows + len(sources)
+        begin, before = self.column - longest, self.window.first
+        first = min(before, begin)
+        # Column begin + i of a row holds its token i - (longest - length); columns before its start are masked.
+        places = (torch.arange(longest, device=lengths.device) - (longest - lengths).unsqueeze(-1)).clamp_min(0)
         for layer, prefilled in zip(self.columns, prompts.layers, strict=True):
             assert isinstance(prefilled, CacheLayerMixin)
             assert prefilled.keys is not None and prefilled.values is not None
             if not layer.is_initialized:
                 layer.lazy_initialization(prefilled.keys, prefilled.values)
             assert layer.keys is not None and layer.values is not None
-            begin = self.column - prefilled.keys.shape[2]
             for buffer, states in ((layer.keys, prefilled.keys), (layer.values, prefilled.values)):
-                buffer[row:stop, :, begin : self.column] = states[sources]
+                shape = (len(sources), states.shape[1], longest, states.shape[3])
+                buffer[rows:stop, :, begin : self.column] = states[sources].gather(
+                    2, places[:, None, :, None].expand(shape)
+                )
                 # A masked column counts 0 times its content, which must be a number for that to be 0.
-                buffer[row:stop, :, self.window.first : begin] = 0
+                buffer[rows:stop, :, first:begin] = 0
+                buffer[:rows, :, first:before] = 0
+        self.window.first = first
 
     def move_rows(self, sources: Tensor, targets: Tensor) -> None:
         """Overwrite rows `targets` by rows `sources`, which are free afterwards."""

@@ -16,7 +16,7 @@ class Support:
 
     Attributes:
         tokens: (B, K) token ids, ascending.
-        kept: (B, K) bool; False where top-p or min-p cut further than K.
+        kept: (B, K) bool; False where top-p or min-p cut further than K, or a logit is -inf.
         mass: (B, K) probability under the softmax over the FULL vocabulary, 0 where not kept.
         peak: (B,) the largest probability of the full distribution, `p1`, before any truncation.
     """
@@ -42,17 +42,19 @@ def truncate(logits: Tensor, temperature: float, top_k: int = 0, top_p: float = 
         top_p: the smallest set of most probable tokens whose renormalised mass reaches top_p.
         min_p: tokens at least min_p times as probable as the most probable one.
     """
-    scaled = logits.to(torch.promote_types(logits.dtype, torch.float32)) / temperature
+    scaled = centred(logits, temperature)
     normaliser = torch.logsumexp(scaled, -1, keepdim=True)
-    peak = (scaled.amax(-1, keepdim=True) - normaliser).exp().squeeze(-1)
+    peak = (-normaliser).exp().squeeze(-1)
     vocabulary = logits.shape[-1]
     if 0 < top_k < vocabulary:
         tokens = scaled.topk(top_k, -1).indices.sort(-1).values
-        mass = (scaled.gather(-1, tokens) - normaliser).exp()
+        scaled = scaled.gather(-1, tokens)
     else:
         tokens = torch.arange(vocabulary, device=logits.device).expand(logits.shape[0], vocabulary)
-        mass = (scaled - normaliser).exp()
-    kept = torch.ones_like(mass, dtype=torch.bool)
+    mass = (scaled - normaliser).exp()
+    kept = scaled > -torch.inf
+    if top_p >= 1.0 and min_p <= 0.0:
+        return Support(tokens, kept, mass, peak)
     if top_p < 1.0:
         probabilities = mass / mass.sum(-1, keepdim=True)
         ordered, order = probabilities.sort(dim=-1, descending=True, stable=True)
@@ -63,17 +65,33 @@ def truncate(logits: Tensor, temperature: float, top_k: int = 0, top_p: float = 
     return Support(tokens, kept, torch.where(kept, mass, 0.0), peak)
 
 
+def centred(logits: Tensor, temperature: float) -> Tensor:
+    """logits / T minus their largest, over the last axis, in float32 or wider: a common offset would cost precision."""
+    scaled = logits.to(torch.promote_types(logits.dtype, torch.float32)) / temperature
+    return scaled - scaled.amax(-1, keepdim=True)
+
+
 def inverse_cdf(weights: Tensor, uniforms: Tensor) -> Tensor:
     """The index each uniform number falls on. weights (B, K) >= 0 with a positive sum, uniforms (B,) in [0, 1) -> (B,).
 
-    An index of weight 0 is never returned: rounding at the top end falls back to the last positive weight.
+    An index of weight 0 is never returned: rounding at the top end falls back to the last positive weight. Raises
+    ValueError where a row has no such sum, as NaN or infinite logits leave it.
     """
     cumulative = weights.to(torch.float64).cumsum(-1)
+    total = cumulative[:, -1]
+    if not bool(((total > 0) & total.isfinite()).all()):
+        raise ValueError(
+            "the logits hold NaN or +inf, or every token is banned: there is nothing to sample; check the "
+            "checkpoint's weights, its dtype and the logits processors"
+        )
     point = uniforms.to(torch.float64).unsqueeze(-1) * cumulative[:, -1:]
+    # The first index whose cumulative sum is above the point has added something to it, so its weight is positive.
     index = torch.searchsorted(cumulative, point, right=True).squeeze(-1)
-    order = torch.arange(weights.shape[-1], device=weights.device)
-    last_positive = torch.where(weights > 0, order, 0).amax(-1)
-    return torch.minimum(index, last_positive)
+    beyond = index == weights.shape[-1]
+    if bool(beyond.any()):
+        order = torch.arange(weights.shape[-1], device=weights.device)
+        index = torch.where(beyond, torch.where(weights > 0, order, 0).amax(-1), index)
+    return index
 
 
 def entropy_nats(probabilities: Tensor) -> Tensor:

@@ -186,32 +186,24 @@ class _Run:
         distinct = list(dict.fromkeys(index for index, _ in entering))
         lengths = [len(self.prompts[index].input_ids) for index in distinct]
         longest, device = max(lengths), self.engine.lens.device
+        # Padded on the right and unmasked: causal attention keeps real tokens from what comes after them.
         input_ids = torch.zeros((len(distinct), longest), dtype=torch.long)
-        mask = torch.zeros_like(input_ids)
         for row, index in enumerate(distinct):
-            input_ids[row, longest - lengths[row] :] = torch.tensor(self.prompts[index].input_ids)
-            mask[row, longest - lengths[row] :] = 1
-        input_ids, mask = input_ids.to(device), mask.to(device)
+            input_ids[row, : lengths[row]] = torch.tensor(self.prompts[index].input_ids)
         prefill = DynamicCache()
-        reading = self.engine.lens.read(
-            input_ids,
-            self.engine.sampler.depths,
-            attention_mask=mask,
-            position_ids=(mask.cumsum(-1) - 1).clamp_min(0),
-            cache=prefill,
-            last_only=True,
-        )
+        reading = self.engine.lens.read(input_ids.to(device), self.engine.sampler.depths, cache=prefill)
         place = {index: row for row, index in enumerate(distinct)}
         sources = torch.tensor([place[index] for index, _ in entering], device=device)
+        length_of = torch.tensor(lengths, device=device)[sources]
         rows = slice(self.count, self.count + len(entering))
-        self.cache.enter(prefill, sources, self.count)
+        self.cache.enter(prefill, sources, length_of, self.count)
         for depth, state in reading.states.items():
             if depth not in self.states:
                 self.states[depth] = state.new_zeros((self.rows, state.shape[-1]))
-            self.states[depth][rows] = state[sources]
+            self.states[depth][rows] = state[sources, length_of - 1]
         self.origin[rows] = torch.tensor(entering, device=device)
         self.keys[rows] = torch.tensor([self.prompts[i].keys[sample] for i, sample in entering], device=device)
-        self.start[rows] = self.cache.column - torch.tensor(lengths, device=device)[sources]
+        self.start[rows] = self.cache.column - length_of
         self.position[rows] = 0
         opened = [self.engine.think.open_after(self.prompts[index].input_ids) for index in distinct]
         self.thinking[rows] = torch.tensor(opened, device=device)[sources]

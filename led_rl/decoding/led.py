@@ -19,7 +19,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from led_rl.decoding.distributions import entropy_nats
+from led_rl.decoding.distributions import centred, entropy_nats
 
 MASS_FLOOR = 1e-6
 DEFAULT_DEPTH = 8
@@ -119,6 +119,6 @@ def mix(exploit: Tensor, explored: Tensor, peak: Tensor) -> Tensor:
 
 def layer_mass(logits: Tensor, tokens: Tensor, temperature: float) -> Tensor:
     """Absolute probabilities of the kept tokens. logits (B, D, V), tokens (B, K) -> (B, D, K)."""
-    scaled = logits.to(torch.promote_types(logits.dtype, torch.float32)) / temperature
+    scaled = centred(logits, temperature)
     picked = scaled.gather(-1, tokens.unsqueeze(1).expand(-1, logits.shape[1], -1))
     return (picked - torch.logsumexp(scaled, -1, keepdim=True)).exp()

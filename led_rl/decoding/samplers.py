@@ -111,12 +111,15 @@ class Truncation:
 
 @dataclass(frozen=True)
 class Greedy:
-    """The most probable token, the lowest id among equals; consumes no randomness."""
+    """The most probable token, the lowest id among equals; consumes no randomness. ValueError on NaN logits."""
 
     depths: tuple[int, ...] = (0,)
 
     def draw(self, step: Step, lens: Lens) -> Draw:
-        tokens = final_logits(step, lens).argmax(-1)
+        logits = final_logits(step, lens)
+        tokens = logits.argmax(-1)
+        if not bool(pick(logits, tokens).isfinite().all()):
+            raise ValueError("the logits hold NaN or +inf, or every token is banned: there is no most probable token")
         return certain(tokens) if step.record else Draw(tokens)
 
 

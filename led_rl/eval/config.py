@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from led_rl.decoding.engine import EngineConfig
 from led_rl.eval.arms import Matched
 from led_rl.tasks.problem import SPLITS, Split
 from led_rl.tasks.registry import TaskConfig
@@ -66,6 +67,7 @@ class EvalConfig:
             raise ValueError(
                 f"num_problems={self.num_problems}, num_samples={self.num_samples}: both must be at least 1"
             )
+        EngineConfig(1 if self.max_new_tokens is None else self.max_new_tokens, self.max_rows, self.max_batch_tokens)
         if not self.temperatures or len(set(self.temperatures)) != len(self.temperatures):
             raise ValueError(f"temperatures={self.temperatures}: name at least one, each once")
         if min(self.temperatures) <= 0:

@@ -114,7 +114,12 @@ def launch(config: EvalConfig, target: Target) -> Fabric:
     on_cpu = config.accelerator == "cpu" or (config.accelerator == "auto" and not torch.accelerator.is_available())
     if on_cpu and not config.devices:
         devices = min(cores, MOST_PROCESSES) if 0 < weight_bytes(target.source) <= SMALL_MODEL_BYTES else 1
-    fabric = Fabric(accelerator=config.accelerator, devices=devices, precision=config.precision)  # type: ignore[arg-type]
+    try:
+        fabric = Fabric(accelerator=config.accelerator, devices=devices, precision=config.precision)  # type: ignore[arg-type]
+    except (RuntimeError, ValueError, ImportError) as error:
+        raise ValueError(
+            f"accelerator={config.accelerator!r}, devices={devices}: Lightning refuses ({error}); name what is there"
+        ) from error
     fabric.launch()
     if on_cpu:
         torch.set_num_threads(max(1, cores // fabric.world_size))

@@ -48,6 +48,11 @@ class Lens:
             raise ValueError(
                 f"{type(self.model).__name__} is an encoder-decoder; a decoder-only causal model is needed"
             )
+        if getattr(self.model, "_is_stateful", False):
+            raise ValueError(
+                f"{type(self.model).__name__} carries a recurrent state, which the engine's cache cannot hold; "
+                "a model of attention layers only is needed"
+            )
         text = config.get_text_config()
         self.backbone = self.model.get_decoder() or self.model.base_model
         head = self.model.get_output_embeddings()
@@ -145,8 +150,9 @@ class Lens:
             )
 
     def check_logits(self) -> None:
-        """Compare depth 0 with the model's own logits on two tokens; ValueError if they differ: an unknown family."""
-        input_ids = torch.zeros((1, 2), dtype=torch.long, device=self.device)
+        """Compare depth 0 with the model's own logits on a few tokens; ValueError if they differ: an unknown family."""
+        # Spread over the vocabulary: a padding token's embedding may be zero, and zero logits fit any rule.
+        input_ids = torch.linspace(0, self.vocabulary - 1, 8, device=self.device).long().unsqueeze(0)
         training = self.model.training
         self.model.eval()
         try:

@@ -75,6 +75,19 @@ class _Batches(Dataset[dict[str, Tensor]]):
         return self.batches[index]
 
 
+class _FromBatch(DataLoader[dict[str, Tensor]]):
+    """All batches in order, from a given one on. Its length stays that of all, for Lightning counts on from there; a
+    plain loader would begin a resumed run with the first batch again."""
+
+    def __init__(self, batches: _Batches, first: int) -> None:
+        super().__init__(batches, batch_size=None, shuffle=False)
+        self.first = first
+
+    def __iter__(self) -> Iterator[dict[str, Tensor]]:  # type: ignore[override]
+        for index in range(self.first, len(self.dataset)):  # type: ignore[arg-type]
+            yield self.dataset[index]
+
+
 class DocumentData(lightning.LightningDataModule):
     """Tokenised (prompt, completion) documents; the loss is on the completion and its end token only."""
 
@@ -90,7 +103,7 @@ class DocumentData(lightning.LightningDataModule):
             self.validation = self._batches("validation", self.config.validation_documents)
 
     def train_dataloader(self) -> DataLoader[dict[str, Tensor]]:
-        return DataLoader(self.training, batch_size=None, shuffle=False)
+        return _FromBatch(self.training, self.trainer.global_step if self.trainer else 0)
 
     def val_dataloader(self) -> DataLoader[dict[str, Tensor]]:
         return DataLoader(self.validation, batch_size=None, shuffle=False)

@@ -1,11 +1,13 @@
 """The small base model, from its configuration to a folder that transformers loads."""
 
+import dataclasses
 import shutil
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import lightning
+import torch
 from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint
 from lightning.pytorch.loggers import TensorBoardLogger
 
@@ -16,7 +18,7 @@ from led_rl.pretrain.data import DataConfig, DocumentData
 from led_rl.pretrain.module import Imitation, OptimizerConfig
 from led_rl.probe.entropy import EntropyProbe, ProbeConfig
 from led_rl.probe.recorder import ProbeRecorder
-from led_rl.records import Row
+from led_rl.records import Row, read_json
 from led_rl.run import RunFolder
 from led_rl.tasks.countdown import Countdown, CountdownConfig
 
@@ -37,8 +39,10 @@ class PretrainConfig:
         checkpoint_every: steps between checkpoints to resume from
         log_every: steps between logged losses
         accelerator: Lightning's: auto, cpu, cuda, mps
-        devices: Lightning's: a number, or auto
+        devices: number of devices
         precision: Lightning's: 32-true, bf16-mixed, ..
+        card_problems: test problems that the card's pass@k is measured on
+        card_samples: samples of each, at least 16
         resume: go on with the run in output_dir
     """
 
@@ -53,9 +57,15 @@ class PretrainConfig:
     checkpoint_every: int = 500
     log_every: int = 20
     accelerator: str = "auto"
-    devices: int | str = "auto"
+    devices: int = 1
     precision: str = "32-true"
+    card_problems: int = 1000
+    card_samples: int = 32
     resume: bool = False
+
+    def __post_init__(self) -> None:
+        if self.card_samples < 16:
+            raise ValueError(f"card_samples={self.card_samples}: the card gives pass@16, so at least 16 are needed")
 
 
 @dataclass(frozen=True)
@@ -81,12 +91,22 @@ def pretrain(config: PretrainConfig, plain: Row) -> Pretrained:
     model = build_base_model(config.model, tokenizer, config.seed)
     data = DocumentData(task, tokenizer, config.data, config.seed)
     probe = EntropyProbe(task, tokenizer, [tokenizer.eos_token_id], config.probe)
+    task.problems("test", config.card_problems)  # raises now, and not after the training, if there are fewer
     run = RunFolder(Path(config.output_dir))
+    before = read_json(run.record_file)["sessions"][-1] if config.resume and run.record_file.exists() else {}
     run.begin(plain, {"seed": config.seed, "probe_seed": config.probe.seed}, config.resume)
+    if "validation_loss_nats" in before:
+        facts = {field.name: before[field.name] for field in dataclasses.fields(Pretrained) if field.name != "path"}
+        run.finish(**facts)
+        return Pretrained(path=run.path, **facts)
     lightning.seed_everything(config.seed, verbose=False)
     states = run.path / "lightning"
     last = states / "last.ckpt"
-    logger = TensorBoardLogger(str(run.path), name="", version="tb", default_hp_metric=False)
+    resumed = config.resume and last.exists()
+    step = int(torch.load(last, weights_only=True, mmap=True)["global_step"]) if resumed else 0
+    run.drop_after(step, "pretrain_step")
+    purge_step = step + 1 if config.resume else None
+    logger = TensorBoardLogger(str(run.path), name="", version="tb", default_hp_metric=False, purge_step=purge_step)
     trainer = lightning.Trainer(
         max_epochs=1,
         accelerator=config.accelerator,
@@ -103,7 +123,7 @@ def pretrain(config: PretrainConfig, plain: Row) -> Pretrained:
         ],
     )  # fmt: skip
     module = Imitation(model, config.optimizer)
-    trainer.fit(module, data, ckpt_path=str(last) if config.resume and last.exists() else None, weights_only=True)
+    trainer.fit(module, data, ckpt_path=str(last) if resumed else None, weights_only=True)
     if trainer.is_global_zero:
         model.save_pretrained(run.path)
         tokenizer.save_pretrained(run.path)
@@ -117,7 +137,7 @@ def pretrain(config: PretrainConfig, plain: Row) -> Pretrained:
         wall_s=round(time.monotonic() - started, 1),
     )
     run.finish(
-        pretrain_steps=done.steps,
+        steps=done.steps,
         tokens=done.tokens,
         parameters=done.parameters,
         validation_loss_nats=done.validation_loss_nats,

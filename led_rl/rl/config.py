@@ -2,8 +2,12 @@
 
 import dataclasses
 import difflib
+import types
+import typing
 from dataclasses import dataclass, field
 from typing import Any
+
+import torch
 
 from led_rl.probe.entropy import ProbeConfig
 from led_rl.tasks.registry import TaskConfig
@@ -77,6 +81,10 @@ class TrainConfig:
     resume: bool = False
     trust_remote_code: bool = False
 
+    def __post_init__(self) -> None:
+        if self.problems is not None and self.problems < 1:
+            raise ValueError(f"problems={self.problems}: at least 1, or leave it out for as many as the steps need")
+
 
 OWNED = {
     "output_dir": "output_dir",
@@ -93,6 +101,7 @@ def grpo_arguments(config: TrainConfig) -> Any:
     from trl.trainer.grpo_config import GRPOConfig
 
     known = {f.name for f in dataclasses.fields(GRPOConfig) if f.init}
+    hints = typing.get_type_hints(GRPOConfig)
     for name in config.grpo:
         if name not in known:
             close = difflib.get_close_matches(name, known, 3)
@@ -100,9 +109,13 @@ def grpo_arguments(config: TrainConfig) -> Any:
             raise ValueError(f"grpo.{name} is not a field of GRPOConfig: {hint}")
         if name in OWNED:
             raise ValueError(f"grpo.{name} is set by led_rl: use {OWNED[name]}")
+        if not _fits(config.grpo[name], hints[name]):
+            raise ValueError(f"grpo.{name}={config.grpo[name]!r}: TRL takes {hints[name]}")
+    # TRL's own defaults need a GPU (bf16), and drop the cache of rollouts in train mode (activation checkpointing).
+    defaults = {"bf16": torch.accelerator.is_available(), "activation_checkpointing": False}
     try:
         arguments = GRPOConfig(
-            **config.grpo,
+            **(defaults | config.grpo),
             output_dir=config.output_dir,
             seed=config.seed,
             data_seed=config.seed,
@@ -116,6 +129,23 @@ def grpo_arguments(config: TrainConfig) -> Any:
     if config.rollout.engine:
         _check_engine(arguments)
     return arguments
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    """Whether a value from YAML or the command line is of a field's type; what is not a plain type is left to TRL."""
+    if typing.get_origin(hint) in (typing.Union, types.UnionType):
+        return any(_fits(value, part) for part in typing.get_args(hint))
+    if hint is float:
+        return isinstance(value, int | float) and not isinstance(value, bool)
+    if hint is int:
+        return isinstance(value, int) and not isinstance(value, bool)
+    if hint in (bool, str, dict, list):
+        return isinstance(value, hint)
+    if hint is type(None):
+        return value is None
+    if typing.get_origin(hint) in (dict, list):
+        return isinstance(value, typing.get_origin(hint))
+    return True
 
 
 def _check_engine(arguments: Any) -> None:

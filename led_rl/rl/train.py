@@ -55,7 +55,7 @@ def train(config: TrainConfig, plain: Row) -> Path:
     step = resumed.step if resumed else 0
     run.drop_after(step)
     logger = TensorBoardLogger(
-        str(run.path), name="", version="tb", default_hp_metric=False, purge_step=step + 1 if step else None
+        str(run.path), name="", version="tb", default_hp_metric=False, purge_step=step + 1 if config.resume else None
     )
     trainer = EngineGRPOTrainer(
         model=policy.model,
