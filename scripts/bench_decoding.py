@@ -11,7 +11,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-SHIPPED = ("checkpoints/base_countdown", "checkpoints/base_countdown_grpo")
+SHIPPED = ("checkpoints/base_countdown", "checkpoints/grpo_countdown")
 COLUMNS = (
     "model",
     "dtype",

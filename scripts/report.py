@@ -12,7 +12,7 @@ from pathlib import Path
 
 from led_rl.eval.scoring import score
 from led_rl.report.build import build_report, eval_folder
-from led_rl.report.record import export_record, update_readme
+from led_rl.report.record import export_record, results_block, speed_block, update_readme
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -22,6 +22,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--output_dir", type=Path, help="where the report goes (default: <run>/report)")
     parser.add_argument("--export", type=Path, help="also copy records and figures, without samples or weights, here")
     parser.add_argument("--readme", type=Path, help="also write the findings between this file's result markers")
+    parser.add_argument(
+        "--speed", type=Path, nargs=2, metavar=("DECODING_DIR", "GRPO_JSON"), help="with --readme: also the speed table"
+    )
     arguments = parser.parse_args(argv)
     run: Path = arguments.run
     try:
@@ -34,7 +37,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         if arguments.export:
             export_record(run, arguments.export)
         if arguments.readme:
-            update_readme(arguments.readme, run)
+            update_readme(arguments.readme, "results", results_block(run))
+            if arguments.speed:
+                decoding, grpo = arguments.speed
+                update_readme(arguments.readme, "speed", speed_block(decoding, grpo))
     except (OSError, ValueError) as error:
         print(f"report: {error}", file=sys.stderr)
         return 2

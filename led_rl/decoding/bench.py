@@ -154,7 +154,7 @@ def _rows(work: Workload, arms: Sequence[_Arm], repeats: int) -> list[Row]:
                 "tokens_per_s": round(statistics.median(speeds[arm.name]), 1),
                 "ratio": round(statistics.median(ratios), 3) if ratios else None,
                 "peak_mib": round(peaks[arm.name], 1),
-                "explored_rate": explored[arm.name],
+                "explored_rate": explored[arm.name] if arm.name != "led" else explored.get("led_full_readouts"),
                 "repeats": repeats,
             }
         )

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+BLOCK = 256
+
 
 @dataclass(frozen=True)
 class Support:
@@ -43,16 +45,15 @@ def truncate(logits: Tensor, temperature: float, top_k: int = 0, top_p: float = 
         min_p: tokens at least min_p times as probable as the most probable one.
     """
     scaled = centred(logits, temperature)
-    normaliser = torch.logsumexp(scaled, -1, keepdim=True)
-    peak = (-normaliser).exp().squeeze(-1)
+    powers = scaled.exp()
+    total = powers.sum(-1, keepdim=True)
     vocabulary = logits.shape[-1]
     if 0 < top_k < vocabulary:
         tokens = scaled.topk(top_k, -1).indices.sort(-1).values
-        scaled = scaled.gather(-1, tokens)
+        scaled, powers = scaled.gather(-1, tokens), powers.gather(-1, tokens)
     else:
         tokens = torch.arange(vocabulary, device=logits.device).expand(logits.shape[0], vocabulary)
-    mass = (scaled - normaliser).exp()
-    kept = scaled > -torch.inf
+    mass, kept, peak = powers / total, scaled > -torch.inf, total.reciprocal().squeeze(-1)
     if top_p >= 1.0 and min_p <= 0.0:
         return Support(tokens, kept, mass, peak)
     if top_p < 1.0:
@@ -67,7 +68,8 @@ def truncate(logits: Tensor, temperature: float, top_k: int = 0, top_p: float = 
 
 def centred(logits: Tensor, temperature: float) -> Tensor:
     """logits / T minus their largest, over the last axis, in float32 or wider: a common offset would cost precision."""
-    scaled = logits.to(torch.promote_types(logits.dtype, torch.float32)) / temperature
+    wide = logits.to(torch.promote_types(logits.dtype, torch.float32))
+    scaled = wide if temperature == 1.0 else wide / temperature
     return scaled - scaled.amax(-1, keepdim=True)
 
 
@@ -77,21 +79,34 @@ def inverse_cdf(weights: Tensor, uniforms: Tensor) -> Tensor:
     An index of weight 0 is never returned: rounding at the top end falls back to the last positive weight. Raises
     ValueError where a row has no such sum, as NaN or infinite logits leave it.
     """
-    cumulative = weights.to(torch.float64).cumsum(-1)
+    if weights.shape[-1] <= 4 * BLOCK:
+        return _locate(weights.double(), uniforms)[0]
+    # Over a large vocabulary: find the block, then the place in it, which spares the running sum over all of it.
+    blocks = torch.nn.functional.pad(weights, (0, -weights.shape[-1] % BLOCK)).unflatten(-1, (-1, BLOCK))
+    block, share = _locate(blocks.sum(-1).double(), uniforms)
+    inside = blocks.gather(1, block[:, None, None].expand(-1, 1, BLOCK)).squeeze(1)
+    return block * BLOCK + _locate(inside.double(), share)[0]
+
+
+def _locate(weights: Tensor, uniforms: Tensor) -> tuple[Tensor, Tensor]:
+    """The index each number falls on, and how far into that index's weight it falls, in [0, 1). Both (B,)."""
+    cumulative = weights.cumsum(-1)
     total = cumulative[:, -1]
     if not bool(((total > 0) & total.isfinite()).all()):
         raise ValueError(
             "the logits hold NaN or +inf, or every token is banned: there is nothing to sample; check the "
             "checkpoint's weights, its dtype and the logits processors"
         )
-    point = uniforms.to(torch.float64).unsqueeze(-1) * cumulative[:, -1:]
+    point = uniforms.to(torch.float64) * total
     # The first index whose cumulative sum is above the point has added something to it, so its weight is positive.
-    index = torch.searchsorted(cumulative, point, right=True).squeeze(-1)
+    index = torch.searchsorted(cumulative, point.unsqueeze(-1), right=True).squeeze(-1)
     beyond = index == weights.shape[-1]
     if bool(beyond.any()):
         order = torch.arange(weights.shape[-1], device=weights.device)
         index = torch.where(beyond, torch.where(weights > 0, order, 0).amax(-1), index)
-    return index
+    weight = weights.gather(-1, index.unsqueeze(-1)).squeeze(-1)
+    before = cumulative.gather(-1, index.unsqueeze(-1)).squeeze(-1) - weight
+    return index, ((point - before) / weight).clamp(0.0, 1.0 - 2.0**-53)
 
 
 def entropy_nats(probabilities: Tensor) -> Tensor:

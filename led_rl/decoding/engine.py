@@ -132,6 +132,11 @@ class Engine:
             if not len(prompt.input_ids):
                 raise ValueError(f"prompt {index} is empty: a completion needs at least one token to continue")
             needed = len(prompt.input_ids) + self.config.max_new_tokens
+            if needed > self.config.max_batch_tokens:
+                raise ValueError(
+                    f"prompt {index} and its completion may need {needed} cache positions, above engine.max_batch_tokens="
+                    f"{self.config.max_batch_tokens}: raise that, or lower max_new_tokens"
+                )
             if context is not None and needed > context:
                 raise ValueError(
                     f"prompt {index} has {len(prompt.input_ids)} tokens and max_new_tokens="

@@ -120,5 +120,5 @@ def mix(exploit: Tensor, explored: Tensor, peak: Tensor) -> Tensor:
 def layer_mass(logits: Tensor, tokens: Tensor, temperature: float) -> Tensor:
     """Absolute probabilities of the kept tokens. logits (B, D, V), tokens (B, K) -> (B, D, K)."""
     scaled = centred(logits, temperature)
-    picked = scaled.gather(-1, tokens.unsqueeze(1).expand(-1, logits.shape[1], -1))
-    return (picked - torch.logsumexp(scaled, -1, keepdim=True)).exp()
+    total = scaled.exp().sum(-1, keepdim=True)
+    return scaled.gather(-1, tokens.unsqueeze(1).expand(-1, logits.shape[1], -1)).exp() / total

@@ -2,6 +2,7 @@
 
 import shutil
 from pathlib import Path
+from statistics import median
 
 from led_rl.records import Row, read_json, read_jsonl, write_text
 from led_rl.report.headlines import headlines
@@ -9,7 +10,6 @@ from led_rl.report.select import arm_label, arms, checkpoint_label, checkpoints,
 
 FILES = ("config.yaml", "run.json", "probe.jsonl", "train.jsonl")
 SCORES = ("results", "comparisons", "slopes", "changes")
-BEGIN, END = "<!-- results: begin -->", "<!-- results: end -->"
 
 
 def export_record(run: Path, folder: Path) -> Path:
@@ -36,14 +36,56 @@ def results_block(folder: Path) -> str:
     return "\n".join([*(f"- {sentence}" for sentence in sentences), "", *_table(results), "", _made_by(folder)])
 
 
-def update_readme(readme: Path, folder: Path) -> None:
-    """Replace what stands between the README's two markers. ValueError if it has none."""
+def speed_block(decoding: Path, grpo: Path) -> str:
+    """The speed claims in Markdown: the headline rows of `bench_decoding.py`'s files, and `bench_grpo.py`'s ratio.
+
+    Args:
+        decoding: a folder of JSON files.
+        grpo: one JSON file.
+    """
+    lines = ["| model | dtype | what | against | tokens/s | ratio | peak MiB |", "|---|---|---|---|---|---|---|"]
+    commands = []
+    for path in sorted(decoding.glob("*.json")):
+        measured = read_json(path)
+        commands.append(measured)
+        peaks = {(r["model"], r["dtype"], r["temperature"], r["arm"]): r["peak_mib"] for r in measured["rows"]}
+        for row in measured["rows"]:
+            if row["headline"]:
+                cells = [row["model"], row["dtype"], _what(row), row["baseline"], f"{row['tokens_per_s']:.0f}"]
+                base = peaks[row["model"], row["dtype"], row["temperature"], row["baseline"]]
+                lines.append(f"| {' | '.join(cells)} | {row['ratio']:.2f} | {row['peak_mib']:.0f} ({base:.0f}) |")
+    steps = read_json(grpo)
+    stock, engine = (
+        median([row["step_s"] for row in steps["rows"] if row["rollouts"] == kind]) for kind in ("trl", "engine")
+    )
+    machine = steps["machine"]
+    made = "; ".join(f"`{one['command']}` at {str(one['git_sha'])[:12]}" for one in [*commands, steps])
+    return "\n".join(
+        [
+            *lines,
+            "",
+            f"A GRPO step of the default run takes {engine:.2f} s with the engine's rollouts and {stock:.2f} s with stock "
+            f"TRL's: {steps['ratio']:.2f} times the steps per second. Peak memory is the process's; the baseline's is in "
+            f"brackets. Medians, on {machine['cpus']} cores ({machine['processor']}). Made by {made}.",
+        ]
+    )
+
+
+def _what(row: Row) -> str:
+    if row["arm"] != "led":
+        return f"engine, {row['arm']}"
+    return f"engine, LED, T = {row['temperature']:g}, {100 * row['explored_rate']:.0f}% of tokens explore"
+
+
+def update_readme(readme: Path, marker: str, block: str) -> None:
+    """Replace what stands between the README's markers of this name. ValueError if it has none."""
+    begin, end = f"<!-- {marker}: begin -->", f"<!-- {marker}: end -->"
     text = readme.read_text(encoding="utf-8")
-    if BEGIN not in text or END not in text.partition(BEGIN)[2]:
-        raise ValueError(f"{readme}: no {BEGIN} .. {END}; put the markers where the results belong")
-    before, _, rest = text.partition(BEGIN)
-    after = rest.partition(END)[2]
-    write_text(readme, f"{before}{BEGIN}\n{results_block(folder)}\n{END}{after}")
+    if begin not in text or end not in text.partition(begin)[2]:
+        raise ValueError(f"{readme}: no {begin} .. {end}; put the markers where the {marker} belong")
+    before, _, rest = text.partition(begin)
+    after = rest.partition(end)[2]
+    write_text(readme, f"{before}{begin}\n{block}\n{end}{after}")
 
 
 def _table(results: list[Row]) -> list[str]:

@@ -1,0 +1,49 @@
+"""The decoding benchmark measures what it says; its timings are never asserted."""
+
+import pytest
+import torch
+
+from led_rl.decoding.bench import Workload, _useful, _wider_head, measure, measure_growth
+from led_rl.decoding.led import LED
+from led_rl.models.lens import Lens
+from led_rl.models.loading import Policy
+
+KEYS = {"model", "dtype", "arm", "baseline", "tokens_per_s", "ratio", "peak_mib", "headline"}
+
+
+@pytest.fixture
+def work(own_tiny, tokenizer):
+    prompts = [[3, 20, 31, 42, 4, 50], [3, 25, 36, 47]]
+    return Workload("tiny", Policy(own_tiny, tokenizer), prompts, 2, 6, LED(depth=2, top_k=4), 1.0)
+
+
+def test_useful_tokens_end_with_the_first_end_token():
+    completions = torch.tensor([[5, 1, 1, 1], [5, 6, 7, 8], [1, 0, 0, 0], [5, 6, 7, 1]])
+    assert _useful(completions, [1]) == 2 + 4 + 1 + 4
+
+
+def test_rows_of_the_comparison(work):
+    rows = measure(work, 1, [("plain", "generate")], continuous=False)
+    assert all(row.keys() >= KEYS for row in rows)
+    assert {(row["arm"], row["baseline"]) for row in rows if row["headline"]} == {("plain", "generate")}
+    for row in rows:
+        assert row["tokens_per_s"] > 0
+        assert (row["ratio"] is None) == (row["baseline"] is None)
+        assert row["peak_mib"] > 0
+
+
+def test_a_wider_head_draws_the_same_tokens(work):
+    """Otherwise growth with the vocabulary would compare texts of different lengths."""
+    lens = Lens(work.policy.model)
+    state = torch.randn(3, 32)
+    before = lens.logits(state, 0, True).softmax(-1)
+    with _wider_head(work.policy.model, 5_000):
+        wide = Lens(work.policy.model).logits(state, 0, True).softmax(-1)
+    torch.testing.assert_close(wide[:, : before.shape[-1]], before)
+    assert wide[:, before.shape[-1] :].sum() == 0
+    torch.testing.assert_close(lens.logits(state, 0, True).softmax(-1), before)
+
+
+def test_growth_names_what_it_varies(work):
+    varied = {row["varied"] for row in measure_growth(work, 1)}
+    assert {"batch 2", "depth 2", "depth 4", "vocabulary 49152", "vocabulary 151936"} <= varied

@@ -1,0 +1,71 @@
+"""The committed record of the default study, and the README's figures from it."""
+
+from pathlib import Path
+
+import pytest
+
+from led_rl.records import read_jsonl
+from led_rl.report.record import export_record, results_block, speed_block, update_readme
+
+ROOT = Path(__file__).parents[1]
+STUDY = ROOT / "results" / "countdown_default"
+SPEED = ROOT / "results" / "speed"
+
+
+@pytest.mark.parametrize(
+    ("marker", "block"),
+    [
+        ("results", lambda: results_block(STUDY)),
+        ("speed", lambda: speed_block(SPEED / "decoding", SPEED / "grpo.json")),
+    ],
+)
+def test_the_readme_says_what_the_record_says(marker, block):
+    text = (ROOT / "README.md").read_text()
+    written = text.partition(f"<!-- {marker}: begin -->")[2].partition(f"<!-- {marker}: end -->")[0]
+    assert written.strip() == block().strip()
+
+
+def test_the_record_shows_what_the_default_run_is_for():
+    """Collapse at the end of the run against step 0, by the committed files: the claims of the README's headline."""
+    own = [row for row in read_jsonl(STUDY / "probe.jsonl") if row["text"] == "own" and row["final_norm"]]
+    first, last = own[0], own[-1]
+    assert (first["rl_step"], last["rl_step"]) == (0, max(row["rl_step"] for row in own))
+    assert last["entropy_final_nats"] <= first["entropy_final_nats"] * 2 / 3
+    assert last["entropy_intermediate_nats"] > first["entropy_intermediate_nats"] * 4 / 5
+    plain = {
+        row["rl_step"]: row["pass_at_k"]
+        for row in read_jsonl(STUDY / "eval" / "results.jsonl")
+        if row["arm"] == "plain" and row["temperature"] == 1.0
+    }
+    assert plain[last["rl_step"]]["1"] >= plain[0]["1"] + 0.15
+    assert plain[last["rl_step"]]["16"] <= plain[0]["16"]
+
+
+def test_export_leaves_samples_and_weights_out(tmp_path):
+    run = tmp_path / "run"
+    for name in (
+        "run.json",
+        "probe.jsonl",
+        "eval/eval.json",
+        "eval/samples/base/a.jsonl",
+        "checkpoint-1/model.safetensors",
+    ):
+        (run / name).parent.mkdir(parents=True, exist_ok=True)
+        (run / name).write_text("{}\n")
+    folder = export_record(run, tmp_path / "record")
+    kept = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+    assert kept == {"run.json", "probe.jsonl", "eval/eval.json"}
+
+
+def test_export_leaves_another_folder_alone(tmp_path):
+    (tmp_path / "precious.txt").write_text("x")
+    with pytest.raises(ValueError, match="not empty"):
+        export_record(STUDY, tmp_path)
+
+
+def test_a_readme_without_markers_is_refused(tmp_path):
+    readme = tmp_path / "README.md"
+    readme.write_text("no markers\n")
+    with pytest.raises(ValueError, match="markers"):
+        update_readme(readme, "results", results_block(STUDY))
+    assert readme.read_text() == "no markers\n"
