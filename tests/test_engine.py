@@ -376,6 +376,7 @@ def test_nan_logits_do_not_hang(own_tiny, name):
 POOL = random_prompts((1, 1, 2, 3, 5, 8, 13, 21, 34, 50), seed=7, vocabulary=139)
 FUZZ_END = (EOS, *range(40, 60))
 FUZZ_BUDGET, FUZZ_KEYS = 10, 4
+FUZZ_LONGEST = max(len(prompt) for prompt in POOL) + FUZZ_BUDGET
 
 
 @pytest.fixture(scope="module")
@@ -397,7 +398,7 @@ def expected(lens64):
     ),
     budget=st.integers(1, FUZZ_BUDGET),
     rows=st.integers(1, 12),
-    batch_tokens=st.sampled_from([1, 150, 400, 1_000, 10**6]),
+    batch_tokens=st.sampled_from([FUZZ_LONGEST, 150, 400, 1_000, 10**6]),
 )
 def test_every_sample_comes_back_once(lens64, expected, asked, budget, rows, batch_tokens):
     """Whatever is asked for within whatever limits: each (prompt, sample) exactly once, and it is the right one."""

@@ -14,6 +14,8 @@ from led_rl import led_generate
 from led_rl.decoding.hub import bundle, write_hub_folder
 
 PROMPTS = ["numbers 6 4 13 target 15 <think>", "numbers 6 4 13 9 8 target 15 <think>"]
+# transformers' RMSNorm and rotary embedding compute in float32 even in a float64 model: padding moves the last digits.
+CLOSE = {"rtol": 1e-6, "atol": 1e-9}
 LED = {"led_depth": 3, "led_top_k": 5, "led_final_norm": True}
 
 
@@ -52,7 +54,7 @@ def test_scores_are_log_q_of_every_token(tiny64, tokenizer, temperature, top_p):
             if tokenizer.eos_token_id in ids:
                 break
             twin = twin_scores(tiny64, ids, settings, scores.shape[-1])
-            torch.testing.assert_close(scores[row].exp(), twin.exp(), rtol=1e-9, atol=1e-12)
+            torch.testing.assert_close(scores[row].exp(), twin.exp(), **CLOSE)
 
 
 def test_transition_scores_are_the_log_probabilities_of_what_was_drawn(tiny, tokenizer):
@@ -117,7 +119,7 @@ def test_temperature_applies_once_and_to_every_layer(tiny64, tokenizer):
     inputs, output = full(tiny64, tokenizer, prompts=PROMPTS[:1], temperature=2.0)
     settings = slow.Settings(depth=3, top_k=5, temperature=2.0, final_norm=True)
     twin = twin_scores(tiny64, inputs["input_ids"][0].tolist(), settings, output.scores[0].shape[-1])
-    torch.testing.assert_close(output.scores[0][0].exp(), twin.exp(), rtol=1e-9, atol=1e-12)
+    torch.testing.assert_close(output.scores[0][0].exp(), twin.exp(), **CLOSE)
 
 
 def test_after_the_thinking_only_the_final_layer_counts(tiny64, tokenizer):
@@ -134,7 +136,7 @@ def test_after_the_thinking_only_the_final_layer_counts(tiny64, tokenizer):
         states = slow.layer_states(tiny64, tiny64.model.layers, ids)
         layers = [slow.llama_logits(tiny64, states, depth, True)[-1] for depth in settings.depths]
         for token, value in getattr(slow.led(layers, settings), name).items():
-            assert output.scores[0][row, token].exp().item() == pytest.approx(value, rel=1e-9)
+            assert output.scores[0][row, token].exp().item() == pytest.approx(value, rel=1e-6)
 
 
 def test_rows_that_ended_are_padded_and_scores_go_on(tiny, tokenizer):

@@ -175,7 +175,7 @@ class TestPretraining:
         assert not list(base.rglob("*.bin"))
         assert not (base / "lightning").exists()
         (session,) = read_json(base / "run.json")["sessions"]
-        assert session["pretrain_steps"] == 200
+        assert session["steps"] == 200
         assert session["tokens"] > 10_000
         assert session["validation_loss_nats"] < 1.0
 

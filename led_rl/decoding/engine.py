@@ -134,7 +134,7 @@ class Engine:
             needed = len(prompt.input_ids) + self.config.max_new_tokens
             if needed > self.config.max_batch_tokens:
                 raise ValueError(
-                    f"prompt {index} and its completion may need {needed} cache positions, above engine.max_batch_tokens="
+                    f"prompt {index} and its completion may need {needed} cache positions, above max_batch_tokens="
                     f"{self.config.max_batch_tokens}: raise that, or lower max_new_tokens"
                 )
             if context is not None and needed > context:

@@ -16,7 +16,6 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Literal
 
-import torch
 from torch import Tensor
 
 from led_rl.decoding.distributions import centred, entropy_nats

@@ -13,7 +13,8 @@ class ProbeCallback(lightning.Callback):
         self.recorder, self.every = recorder, every
 
     def on_train_start(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
-        self._record(trainer, module)
+        if trainer.global_step % self.every == 0:
+            self._record(trainer, module)
 
     def on_train_batch_end(
         self,

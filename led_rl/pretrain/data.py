@@ -1,7 +1,7 @@
 """Documents to batches: a LightningDataModule over a task's traces."""
 
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from typing import Protocol
@@ -79,12 +79,12 @@ class _FromBatch(DataLoader[dict[str, Tensor]]):
     """All batches in order, from a given one on. Its length stays that of all, for Lightning counts on from there; a
     plain loader would begin a resumed run with the first batch again."""
 
-    def __init__(self, batches: _Batches, first: int) -> None:
+    def __init__(self, batches: _Batches, first: Callable[[], int]) -> None:
         super().__init__(batches, batch_size=None, shuffle=False)
-        self.first = first
+        self.first = first  # asked when iteration begins: Lightning makes the loader before it restores its progress
 
     def __iter__(self) -> Iterator[dict[str, Tensor]]:  # type: ignore[override]
-        for index in range(self.first, len(self.dataset)):  # type: ignore[arg-type]
+        for index in range(self.first(), len(self.dataset)):  # type: ignore[arg-type]
             yield self.dataset[index]
 
 
@@ -103,7 +103,7 @@ class DocumentData(lightning.LightningDataModule):
             self.validation = self._batches("validation", self.config.validation_documents)
 
     def train_dataloader(self) -> DataLoader[dict[str, Tensor]]:
-        return _FromBatch(self.training, self.trainer.global_step if self.trainer else 0)
+        return _FromBatch(self.training, lambda: self.trainer.global_step if self.trainer else 0)
 
     def val_dataloader(self) -> DataLoader[dict[str, Tensor]]:
         return DataLoader(self.validation, batch_size=None, shuffle=False)

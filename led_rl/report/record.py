@@ -64,9 +64,9 @@ def speed_block(decoding: Path, grpo: Path) -> str:
         [
             *lines,
             "",
-            f"A GRPO step of the default run takes {engine:.2f} s with the engine's rollouts and {stock:.2f} s with stock "
-            f"TRL's: {steps['ratio']:.2f} times the steps per second. Peak memory is the process's; the baseline's is in "
-            f"brackets. Medians, on {machine['cpus']} cores ({machine['processor']}). Made by {made}.",
+            f"A GRPO step of the default run takes {engine:.2f} s with the engine's rollouts and {stock:.2f} s with "
+            f"stock TRL's: {steps['ratio']:.2f} times the steps per second. Peak memory is the process's; the "
+            f"baseline's is in brackets. Medians, on {machine['cpus']} cores ({machine['processor']}). Made by {made}.",
         ]
     )
 
