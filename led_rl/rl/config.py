@@ -112,10 +112,12 @@ def grpo_arguments(config: TrainConfig) -> Any:
         if not _fits(config.grpo[name], hints[name]):
             raise ValueError(f"grpo.{name}={config.grpo[name]!r}: TRL takes {hints[name]}")
     # TRL's own defaults need a GPU (bf16), and drop the cache of rollouts in train mode (activation checkpointing).
+    # YAML reads a bare `no` as false.
+    given = {n: "no" if n.endswith("_strategy") and value is False else value for n, value in config.grpo.items()}
     defaults = {"bf16": torch.accelerator.is_available(), "activation_checkpointing": False}
     try:
         arguments = GRPOConfig(
-            **(defaults | config.grpo),
+            **(defaults | given),
             output_dir=config.output_dir,
             seed=config.seed,
             data_seed=config.seed,
