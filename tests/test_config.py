@@ -301,6 +301,12 @@ def test_grpo_values_of_a_wrong_type(tmp_path, field, value):
         arguments_of(tmp_path, **{field: value})
 
 
+def test_a_bare_no_is_a_strategy(tmp_path):
+    """Regression: YAML reads `no` as false, which TRL refuses as a save strategy."""
+    parsed, _ = train_config("--output_dir", str(tmp_path), "--grpo.save_strategy", "no")
+    assert grpo_arguments(parsed).save_strategy == "no"
+
+
 def test_seed_and_folder_reach_trl(tmp_path):
     arguments = arguments_of(tmp_path, TrainConfig(output_dir=str(tmp_path), seed=11))
     assert (arguments.seed, arguments.data_seed, arguments.output_dir) == (11, 11, str(tmp_path))

@@ -56,6 +56,7 @@ class EngineGRPOTrainer(GRPOTrainer):
                 gather_deepspeed3_params=self.args.ds3_gather_for_generation,
             ) as model,
             torch.no_grad(),
+            self._dist.summon_full_params(self.model_wrapped, recurse=False),
             self.accelerator.autocast(),
         ):
             engine = Engine(
