@@ -48,8 +48,9 @@ def speed_block(decoding: Path, grpo: Path) -> str:
     for path in sorted(decoding.glob("*.json")):
         measured = read_json(path)
         commands.append(measured)
-        peaks = {(r["model"], r["dtype"], r["temperature"], r["arm"]): r["peak_mib"] for r in measured["rows"]}
-        for row in measured["rows"]:
+        main = [row for row in measured["rows"] if "varied" not in row]
+        peaks = {(row["model"], row["dtype"], row["temperature"], row["arm"]): row["peak_mib"] for row in main}
+        for row in main:
             if row["headline"]:
                 cells = [row["model"], row["dtype"], _what(row), row["baseline"], f"{row['tokens_per_s']:.0f}"]
                 base = peaks[row["model"], row["dtype"], row["temperature"], row["baseline"]]

@@ -111,10 +111,12 @@ def grpo_arguments(config: TrainConfig) -> Any:
             raise ValueError(f"grpo.{name} is set by led_rl: use {OWNED[name]}")
         if not _fits(config.grpo[name], hints[name]):
             raise ValueError(f"grpo.{name}={config.grpo[name]!r}: TRL takes {hints[name]}")
-    # TRL's own defaults need a GPU (bf16), and drop the cache of rollouts in train mode (activation checkpointing).
     # YAML reads a bare `no` as false.
-    given = {n: "no" if n.endswith("_strategy") and value is False else value for n, value in config.grpo.items()}
-    defaults = {"bf16": torch.accelerator.is_available(), "activation_checkpointing": False}
+    given: dict[str, Any] = {
+        n: "no" if n.endswith("_strategy") and value is False else value for n, value in config.grpo.items()
+    }
+    # TRL's own defaults need a GPU (bf16), and drop the cache of rollouts in train mode (activation checkpointing).
+    defaults: dict[str, Any] = {"bf16": torch.accelerator.is_available(), "activation_checkpointing": False}
     try:
         arguments = GRPOConfig(
             **(defaults | given),
