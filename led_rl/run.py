@@ -64,10 +64,6 @@ class RunFolder:
     def train_file(self) -> Path:
         return self.path / "train.jsonl"
 
-    @property
-    def tensorboard(self) -> Path:
-        return self.path / "tb"
-
     def checkpoints(self) -> list[Checkpoint]:
         """Finished checkpoints in order of step. A folder that a killed process left unfinished is passed over."""
         found = []

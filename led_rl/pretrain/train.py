@@ -9,7 +9,6 @@ from pathlib import Path
 import lightning
 import torch
 from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint
-from lightning.pytorch.loggers import TensorBoardLogger
 
 from led_rl.models.base import BaseModelConfig, build_base_model
 from led_rl.models.tokenizer import word_tokenizer
@@ -18,6 +17,7 @@ from led_rl.pretrain.data import DataConfig, DocumentData
 from led_rl.pretrain.module import Imitation, OptimizerConfig
 from led_rl.probe.entropy import EntropyProbe, ProbeConfig
 from led_rl.probe.recorder import ProbeRecorder
+from led_rl.probe.tensorboard import run_logger
 from led_rl.records import Row, read_json
 from led_rl.run import RunFolder
 from led_rl.tasks.countdown import Countdown, CountdownConfig
@@ -105,8 +105,7 @@ def pretrain(config: PretrainConfig, plain: Row) -> Pretrained:
     resumed = config.resume and last.exists()
     step = int(torch.load(last, weights_only=True, mmap=True)["global_step"]) if resumed else 0
     run.drop_after(step, "pretrain_step")
-    purge_step = step + 1 if config.resume else None
-    logger = TensorBoardLogger(str(run.path), name="", version="tb", default_hp_metric=False, purge_step=purge_step)
+    logger = run_logger(run, step, config.resume)
     trainer = lightning.Trainer(
         max_epochs=1,
         accelerator=config.accelerator,

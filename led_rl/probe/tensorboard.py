@@ -3,10 +3,12 @@
 from collections.abc import Sequence
 
 import matplotlib
+from lightning.pytorch.loggers import TensorBoardLogger
 from matplotlib.figure import Figure
 from torch.utils.tensorboard import SummaryWriter
 
 from led_rl.records import Row
+from led_rl.run import RunFolder
 
 LAYOUT = {
     "entropy": {
@@ -16,6 +18,13 @@ LAYOUT = {
         ]
     }
 }
+
+
+def run_logger(run: RunFolder, step: int, resume: bool) -> TensorBoardLogger:
+    """Lightning's logger on the run's `tb/`, for pretraining and RL alike. A resumed run goes on after `step`: what an
+    interrupted session drew beyond it is purged."""
+    purge_step = step + 1 if resume else None
+    return TensorBoardLogger(str(run.path), name="", version="tb", default_hp_metric=False, purge_step=purge_step)
 
 
 def prefix(row: Row) -> str:

@@ -7,7 +7,6 @@ from typing import Any
 
 from datasets import Dataset
 from lightning import seed_everything
-from lightning.pytorch.loggers import TensorBoardLogger
 from transformers import PreTrainedTokenizerBase
 from transformers.integrations.integration_utils import TensorBoardCallback
 from transformers.trainer_callback import PrinterCallback, ProgressCallback
@@ -17,6 +16,7 @@ from led_rl.models.lens import Lens
 from led_rl.models.loading import check_source, load_policy
 from led_rl.probe.entropy import EntropyProbe
 from led_rl.probe.recorder import ProbeRecorder
+from led_rl.probe.tensorboard import run_logger
 from led_rl.records import Row
 from led_rl.rl.callbacks import ProbeCallback, ProgressBar, RecordCallback
 from led_rl.rl.config import LoraConfig, TrainConfig, grpo_arguments
@@ -54,9 +54,7 @@ def train(config: TrainConfig, plain: Row) -> Path:
     resumed = checkpoints[-1] if config.resume and checkpoints else None
     step = resumed.step if resumed else 0
     run.drop_after(step)
-    logger = TensorBoardLogger(
-        str(run.path), name="", version="tb", default_hp_metric=False, purge_step=step + 1 if config.resume else None
-    )
+    logger = run_logger(run, step, config.resume)
     trainer = EngineGRPOTrainer(
         model=policy.model,
         processing_class=policy.tokenizer,
