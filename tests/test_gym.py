@@ -27,7 +27,8 @@ def test_it_is_a_task(task):
     problem = as_task.problems("train", 1)[0]
     assert as_task.name == "reasoning_gym:chain_sum" == GymTask("reasoning_gym:chain_sum").name
     assert as_task.prompt(problem).startswith(problem.question) and r"\boxed{}" in as_task.prompt(problem)
-    assert as_task.reference(problem) is None
+    worked = as_task.reference(problem)
+    assert worked is not None and as_task.grade(problem, worked).correct
 
 
 def test_splits_are_disjoint_over_seeds(task):

@@ -1,6 +1,7 @@
 """From a task's prompts to token ids, and from token ids back to text."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from transformers import PreTrainedTokenizerBase
@@ -8,18 +9,55 @@ from transformers import PreTrainedTokenizerBase
 from led_rl.decoding.engine import ThinkTokens
 
 THINK_START, THINK_END = "<think>", "</think>"
+THINK_START_TOKENS = 8  # more than any tokenizer makes of "<think>" and the white space after it
 
 
-def encode_prompts(tokenizer: PreTrainedTokenizerBase, prompts: Sequence[str]) -> list[list[int]]:
-    """Token ids of each prompt, through the chat template where the tokenizer has one.
+Messages = list[dict[str, str]]
+
+
+@dataclass(frozen=True)
+class PromptConfig:
+    """What surrounds a task's prompt.
+
+    Args:
+        system: system prompt; none: the chat template's own, if it has one
+        template: options of the chat template, such as enable_thinking
+    """
+
+    system: str | None = None
+    template: dict[str, Any] = field(default_factory=dict)
+
+
+BARE = PromptConfig()
+
+
+def dress(tokenizer: PreTrainedTokenizerBase, prompt: str, config: PromptConfig) -> str | Messages:
+    """A task's prompt as the model is given it: messages where the tokenizer has a chat template, else text, below the
+    system prompt.
+
+    ValueError for template options without a template.
+    """
+    if tokenizer.chat_template:
+        system = [] if config.system is None else [{"role": "system", "content": config.system}]
+        return [*system, {"role": "user", "content": prompt}]
+    if config.template:
+        raise ValueError(f"prompt.template={config.template}: this tokenizer has no chat template to take options")
+    return prompt if config.system is None else f"{config.system}\n\n{prompt}"
+
+
+def encode_prompts(
+    tokenizer: PreTrainedTokenizerBase, prompts: Sequence[str], config: PromptConfig = BARE
+) -> list[list[int]]:
+    """Token ids of each prompt, dressed.
 
     Raises ValueError, naming the words, if a closed vocabulary does not know them: the model could not read the prompt.
     """
+    dressed: list[Any] = [dress(tokenizer, prompt, config) for prompt in prompts]
     if tokenizer.chat_template:
-        return [_chat(tokenizer, prompt) for prompt in prompts]
-    encoded: list[list[int]] = tokenizer(list(prompts))["input_ids"]
+        return [_chat(tokenizer, messages, config) for messages in dressed]
+    encoded: list[list[int]] = tokenizer(dressed)["input_ids"]
     if tokenizer.unk_token_id is not None:
-        for prompt, ids in zip(prompts, encoded, strict=True):
+        for prompt, ids in zip(dressed, encoded, strict=True):
             if tokenizer.unk_token_id in ids:
                 unknown = [word for word in prompt.split() if tokenizer.unk_token_id in tokenizer(word)["input_ids"]]
                 raise ValueError(
@@ -41,9 +79,18 @@ def decode(tokenizer: PreTrainedTokenizerBase, tokens: Sequence[int]) -> str:
     return text
 
 
-def _chat(tokenizer: PreTrainedTokenizerBase, prompt: str) -> list[int]:
-    messages = [{"role": "user", "content": prompt}]
-    encoded: Any = tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=True)
+def answered(tokenizer: PreTrainedTokenizerBase, prompt: Sequence[int], completion: str) -> str:
+    """The completion as the grader is to read it: where the prompt ends by opening the thinking, the completion begins
+    inside it, and an answer before `</think>` is none."""
+    end = str(tokenizer.decode(list(prompt[-THINK_START_TOKENS:])))
+    opened = end.rstrip().endswith(THINK_START)
+    return THINK_START + completion if opened else completion
+
+
+def _chat(tokenizer: PreTrainedTokenizerBase, messages: Messages, config: PromptConfig) -> list[int]:
+    encoded: Any = tokenizer.apply_chat_template(
+        messages, add_generation_prompt=True, return_dict=True, **config.template
+    )
     return list(encoded["input_ids"])
 
 

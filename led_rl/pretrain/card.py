@@ -4,12 +4,12 @@ import json
 
 import yaml
 
-from led_rl.pretrain.train import Pretrained
+from led_rl.pretrain.fit import Fitted
 from led_rl.records import Row, read_json, write_text
 from led_rl.run import RunFolder
 
 
-def write_card(done: Pretrained, scored: Row) -> None:
+def write_card(done: Fitted, scored: Row) -> None:
     """Write `README.md` into the model's folder.
 
     Args:

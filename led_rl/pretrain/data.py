@@ -1,7 +1,7 @@
 """Documents to batches: a LightningDataModule over a task's traces."""
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Protocol
@@ -17,7 +17,12 @@ from led_rl.tasks.problem import Split
 IGNORED = -100  # torch.nn.functional.cross_entropy's ignore_index
 
 
-class DocumentSource(Protocol):
+Document = tuple[list[int], list[int]]
+Source = Callable[[Split, int], Sequence[Document]]
+"""split and count -> token ids of (prompt, completion with its end token)."""
+
+
+class TraceWriter(Protocol):
     """A task that can write documents to imitate."""
 
     def documents(
@@ -26,29 +31,47 @@ class DocumentSource(Protocol):
 
 
 @dataclass(frozen=True)
-class DataConfig:
-    """What the base model imitates.
+class BatchConfig:
+    """How many documents, and how they are batched.
 
     Args:
         documents: training documents, each seen once
         validation_documents: documents of the validation split for the validation loss
-        max_attempts: attempts a trace may hold
-        solution_rate: probability that an attempt is a solution and not random
         batch_size: documents a step
         buckets: batches sorted by length together, so that little is padding
     """
 
     documents: int = 120_000
     validation_documents: int = 2_000
-    max_attempts: int = 2
-    solution_rate: float = 0.12
     batch_size: int = 64
     buckets: int = 50
 
     def __post_init__(self) -> None:
-        for name in ("documents", "validation_documents", "max_attempts", "batch_size", "buckets"):
+        for name in ("documents", "validation_documents", "batch_size", "buckets"):
             if getattr(self, name) < 1:
                 raise ValueError(f"data.{name}={getattr(self, name)}: must be at least 1")
+
+
+@dataclass(frozen=True)
+class DataConfig(BatchConfig):
+    """What the base model imitates.
+
+    Args:
+        documents: training documents, each seen once
+        validation_documents: documents of the validation split for the validation loss
+        batch_size: documents a step
+        buckets: batches sorted by length together, so that little is padding
+        max_attempts: attempts a trace may hold
+        solution_rate: probability that an attempt is a solution and not random
+    """
+
+    max_attempts: int = 2
+    solution_rate: float = 0.12
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.max_attempts < 1:
+            raise ValueError(f"data.max_attempts={self.max_attempts}: must be at least 1")
         if not 0 <= self.solution_rate <= 1:
             raise ValueError(f"data.solution_rate={self.solution_rate}: a probability lies in 0..1")
 
@@ -56,7 +79,7 @@ class DataConfig:
 class _Batches(Dataset[dict[str, Tensor]]):
     """Map-style: item i is batch i, already collated, so that a resumed run continues at a batch number."""
 
-    def __init__(self, encoded: list[tuple[list[int], list[int]]], config: DataConfig, pad: int, seed: int) -> None:
+    def __init__(self, encoded: Sequence[Document], config: BatchConfig, pad: int, seed: int) -> None:
         window = config.batch_size * config.buckets
         batches = [
             sorted(encoded[start : start + window], key=lambda pair: len(pair[0]) + len(pair[1]))[
@@ -89,13 +112,11 @@ class _FromBatch(DataLoader[dict[str, Tensor]]):
 
 
 class DocumentData(lightning.LightningDataModule):
-    """Tokenised (prompt, completion) documents; the loss is on the completion and its end token only."""
+    """Batches of documents; the loss is on the completion and its end token only."""
 
-    def __init__(
-        self, source: DocumentSource, tokenizer: PreTrainedTokenizerBase, config: DataConfig, seed: int
-    ) -> None:
+    def __init__(self, source: Source, pad: int, config: BatchConfig, seed: int) -> None:
         super().__init__()
-        self.source, self.tokenizer, self.config, self.seed = source, tokenizer, config, seed
+        self.source, self.pad, self.config, self.seed = source, pad, config, seed
 
     def setup(self, stage: str) -> None:
         if not hasattr(self, "training"):
@@ -109,17 +130,24 @@ class DocumentData(lightning.LightningDataModule):
         return DataLoader(self.validation, batch_size=None, shuffle=False)
 
     def _batches(self, split: Split, count: int) -> _Batches:
-        config = self.config
-        documents = self.source.documents(split, self.seed, config.max_attempts, config.solution_rate)
+        return _Batches(self.source(split, count), self.config, self.pad, self.seed)
+
+
+def traces(task: TraceWriter, tokenizer: PreTrainedTokenizerBase, config: DataConfig, seed: int) -> Source:
+    """The documents a task writes, tokenised."""
+
+    def source(split: Split, count: int) -> Sequence[Document]:
+        documents = task.documents(split, seed, config.max_attempts, config.solution_rate)
         pairs = list(islice(documents, count))
-        prompts = self.tokenizer([prompt for prompt, _ in pairs], add_special_tokens=False)["input_ids"]
-        completions = self.tokenizer([completion for _, completion in pairs], add_special_tokens=False)["input_ids"]
-        end = self.tokenizer.eos_token_id
-        encoded = [(prompt, [*completion, end]) for prompt, completion in zip(prompts, completions, strict=True)]
-        return _Batches(encoded, config, self.tokenizer.pad_token_id, self.seed)
+        prompts = tokenizer([prompt for prompt, _ in pairs], add_special_tokens=False)["input_ids"]
+        completions = tokenizer([completion for _, completion in pairs], add_special_tokens=False)["input_ids"]
+        end = tokenizer.eos_token_id
+        return [(prompt, [*completion, end]) for prompt, completion in zip(prompts, completions, strict=True)]
+
+    return source
 
 
-def _collate(batch: list[tuple[list[int], list[int]]], pad: int) -> dict[str, Tensor]:
+def _collate(batch: Sequence[Document], pad: int) -> dict[str, Tensor]:
     """Right-padded input_ids, attention_mask, labels, each (B, S)."""
     longest = max(len(prompt) + len(completion) for prompt, completion in batch)
     input_ids = torch.full((len(batch), longest), pad)

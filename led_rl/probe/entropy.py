@@ -18,7 +18,7 @@ from transformers import PreTrainedTokenizerBase
 from led_rl.decoding.distributions import entropy_nats
 from led_rl.decoding.engine import Engine, EngineConfig, Prompt
 from led_rl.decoding.led import exploration_window
-from led_rl.decoding.prompting import encode_prompts, think_tokens
+from led_rl.decoding.prompting import BARE, PromptConfig, encode_prompts, think_tokens
 from led_rl.decoding.randomness import sample_key
 from led_rl.decoding.samplers import Plain
 from led_rl.models.lens import Lens
@@ -64,15 +64,21 @@ class EntropyProbe:
         tokenizer: the model's.
         end_tokens: ids that end an own sample.
         config: sizes and seed.
+        prompt: what surrounds the task's prompts.
     """
 
     def __init__(
-        self, task: Task, tokenizer: PreTrainedTokenizerBase, end_tokens: Sequence[int], config: ProbeConfig
+        self,
+        task: Task,
+        tokenizer: PreTrainedTokenizerBase,
+        end_tokens: Sequence[int],
+        config: ProbeConfig,
+        prompt: PromptConfig = BARE,
     ) -> None:
         self.config, self.end_tokens = config, list(end_tokens)
         self.think = think_tokens(tokenizer)
         problems = task.problems("validation", config.problems, config.seed)
-        encoded = encode_prompts(tokenizer, [task.prompt(problem) for problem in problems])
+        encoded = encode_prompts(tokenizer, [task.prompt(problem) for problem in problems], prompt)
         self.prompts = [
             Prompt(ids, [sample_key(config.seed, f"probe/{problem.id}", sample) for sample in range(config.samples)])
             for problem, ids in zip(problems, encoded, strict=True)

@@ -13,6 +13,8 @@ from led_rl.run import RunFolder
 METRICS = {
     "reward": "reward",
     "reward_std": "reward_std",
+    "rewards/correct/mean": "reward_correct",
+    "rewards/format/mean": "reward_format",
     "frac_reward_zero_std": "zero_std_groups_rate",
     "entropy": "entropy_sampling_nats",
     "completions/mean_length": "length_tokens",

@@ -9,8 +9,11 @@ from typing import Any
 
 import torch
 
+from led_rl.decoding.prompting import PromptConfig
 from led_rl.probe.entropy import ProbeConfig
 from led_rl.tasks.registry import TaskConfig
+
+ALL_LINEAR = "all-linear"
 
 
 @dataclass(frozen=True)
@@ -20,18 +23,23 @@ class LoraConfig:
     Args:
         r: rank; 0 trains all weights
         alpha: scaling numerator
-        target_modules: modules that get adapters
-        layers_to_transform: indices of the layers that get adapters, all if none are named
+        target_modules: modules that get adapters, by name, or all-linear
+        layers_to_transform: indices of the layers that get adapters, from 0; all if none are named
     """
 
     r: int = 0
     alpha: int = 32
-    target_modules: str = "all-linear"
+    target_modules: str | list[str] = ALL_LINEAR
     layers_to_transform: list[int] | None = None
 
     def __post_init__(self) -> None:
         if self.r < 0:
             raise ValueError(f"lora.r={self.r}: a rank, or 0 for full fine-tuning")
+        if isinstance(self.target_modules, str) and self.target_modules != ALL_LINEAR:
+            raise ValueError(
+                f"lora.target_modules={self.target_modules!r}: {ALL_LINEAR}, or a list of module names such as "
+                "[q_proj, v_proj]"
+            )
 
 
 @dataclass(frozen=True)
@@ -50,6 +58,21 @@ class RolloutConfig:
 
 
 @dataclass(frozen=True)
+class RewardConfig:
+    """What is rewarded beside a correct answer, which counts 1.
+
+    Args:
+        format: weight of the format reward: 1 for a completion that closes its thinking and boxes an answer; 0 for none
+    """
+
+    format: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.format < 0:
+            raise ValueError(f"reward.format={self.format}: a weight, or 0 for no format reward")
+
+
+@dataclass(frozen=True)
 class TrainConfig:
     """GRPO on TRL, with the entropy probe at every checkpoint.
 
@@ -59,6 +82,8 @@ class TrainConfig:
         seed: seed of data, rollouts and training
         dtype: float32, bfloat16 or float16, the dtype of the weights
         task: the task
+        prompt: system prompt and options of the chat template
+        reward: the reward
         problems: training problems; none: as many as the steps need, so that each is seen once
         grpo: any field of TRL's GRPOConfig
         lora: adapters
@@ -73,6 +98,8 @@ class TrainConfig:
     seed: int = 0
     dtype: str = "float32"
     task: TaskConfig = field(default_factory=TaskConfig)
+    prompt: PromptConfig = field(default_factory=PromptConfig)
+    reward: RewardConfig = field(default_factory=RewardConfig)
     problems: int | None = None
     grpo: dict[str, Any] = field(default_factory=dict)
     lora: LoraConfig = field(default_factory=LoraConfig)
@@ -92,6 +119,8 @@ OWNED = {
     "data_seed": "seed",
     "report_to": "nothing: records and event files are always written",
     "resume_from_checkpoint": "resume",
+    "reward_weights": "reward.format",
+    "chat_template_kwargs": "prompt.template",
     "disable_tqdm": "nothing: the progress bar is led_rl's",
 }
 
@@ -123,6 +152,8 @@ def grpo_arguments(config: TrainConfig) -> Any:
             output_dir=config.output_dir,
             seed=config.seed,
             data_seed=config.seed,
+            reward_weights=[1.0, config.reward.format] if config.reward.format else None,
+            chat_template_kwargs=config.prompt.template or None,
             report_to="none",
             disable_tqdm=True,
         )

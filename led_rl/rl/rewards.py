@@ -1,9 +1,38 @@
-"""The reward: the task's own grader, the same that evaluation calls."""
+"""The rewards: the task's own grader, the same that evaluation calls, and the form of an answer."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
+from transformers import PreTrainedTokenizerBase
+
+from led_rl.decoding.prompting import answered
+from led_rl.tasks.answers import last_boxed, response
 from led_rl.tasks.problem import Problem, Task
+
+
+class Reader:
+    """Reads completions as evaluation does.
+
+    Args:
+        tokenizer: the model's.
+        problems: the training problems.
+        encoded: the token ids of their prompts.
+    """
+
+    def __init__(
+        self, tokenizer: PreTrainedTokenizerBase, problems: Sequence[Problem], encoded: Sequence[Sequence[int]]
+    ) -> None:
+        self.tokenizer = tokenizer
+        self.problems = {problem.id: (problem, ids) for problem, ids in zip(problems, encoded, strict=True)}
+
+    def read(self, completions: Sequence[Any], problem_id: Sequence[str]) -> list[tuple[Problem, str]]:
+        """Each completion's problem, and its text for the grader. Completions of message prompts come as messages,
+        those of text prompts as text."""
+        texts = [item if isinstance(item, str) else item[-1]["content"] for item in completions]
+        pairs = [self.problems[identity] for identity in problem_id]
+        return [
+            (problem, answered(self.tokenizer, ids, text)) for (problem, ids), text in zip(pairs, texts, strict=True)
+        ]
 
 
 class CorrectReward:
@@ -11,17 +40,21 @@ class CorrectReward:
 
     __name__ = "correct"  # TRL names the metric after the callable
 
-    def __init__(self, task: Task, problems: Sequence[Problem]) -> None:
-        self.task = task
-        self.problems: Mapping[str, Problem] = {problem.id: problem for problem in problems}
+    def __init__(self, task: Task, reader: Reader) -> None:
+        self.task, self.reader = task, reader
 
     def __call__(self, *, completions: Sequence[Any], problem_id: Sequence[str], **columns: Any) -> list[float]:
-        return [
-            float(self.task.grade(self.problems[identity], _text(completion)).correct)
-            for completion, identity in zip(completions, problem_id, strict=True)
-        ]
+        return [float(self.task.grade(p, text).correct) for p, text in self.reader.read(completions, problem_id)]
 
 
-def _text(completion: Any) -> str:
-    """Completions of message prompts come as messages, those of plain prompts as text."""
-    return completion if isinstance(completion, str) else completion[-1]["content"]
+class FormatReward:
+    """1.0 for a completion that closes its thinking and gives an answer in a closed box, right or wrong, else 0.0."""
+
+    __name__ = "format"
+
+    def __init__(self, reader: Reader) -> None:
+        self.reader = reader
+
+    def __call__(self, *, completions: Sequence[Any], problem_id: Sequence[str], **columns: Any) -> list[float]:
+        answers = (response(text) for _, text in self.reader.read(completions, problem_id))
+        return [float(answer is not None and bool(last_boxed(answer))) for answer in answers]

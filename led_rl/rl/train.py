@@ -7,11 +7,12 @@ from typing import Any
 
 from datasets import Dataset
 from lightning import seed_everything
-from transformers import PreTrainedTokenizerBase
+from torch.nn import Linear
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.integrations.integration_utils import TensorBoardCallback
 from transformers.trainer_callback import PrinterCallback, ProgressCallback
 
-from led_rl.decoding.prompting import encode_prompts
+from led_rl.decoding.prompting import PromptConfig, dress, encode_prompts
 from led_rl.models.lens import Lens
 from led_rl.models.loading import check_source, load_policy
 from led_rl.probe.entropy import EntropyProbe
@@ -19,8 +20,8 @@ from led_rl.probe.recorder import ProbeRecorder
 from led_rl.probe.tensorboard import run_logger
 from led_rl.records import Row
 from led_rl.rl.callbacks import ProbeCallback, ProgressBar, RecordCallback
-from led_rl.rl.config import LoraConfig, TrainConfig, grpo_arguments
-from led_rl.rl.rewards import CorrectReward
+from led_rl.rl.config import ALL_LINEAR, LoraConfig, TrainConfig, grpo_arguments
+from led_rl.rl.rewards import CorrectReward, FormatReward, Reader
 from led_rl.rl.trainer import EngineGRPOTrainer
 from led_rl.run import RunFolder
 from led_rl.tasks.problem import Problem, Task
@@ -43,8 +44,9 @@ def train(config: TrainConfig, plain: Row) -> Path:
     policy = load_policy(config.model, config.dtype, config.trust_remote_code)
     Lens(policy.model).check_logits()
     problems = task.problems("train", _problems_needed(config, arguments), config.seed)
-    encode_prompts(policy.tokenizer, [task.prompt(problem) for problem in problems])
-    probe = EntropyProbe(task, policy.tokenizer, policy.end_tokens, config.probe)
+    encoded = encode_prompts(policy.tokenizer, [task.prompt(problem) for problem in problems], config.prompt)
+    reader = Reader(policy.tokenizer, problems, encoded)
+    probe = EntropyProbe(task, policy.tokenizer, policy.end_tokens, config.probe, config.prompt)
 
     run = RunFolder(Path(config.output_dir))
     run.begin(plain, {"seed": config.seed, "probe_seed": config.probe.seed}, config.resume)
@@ -59,9 +61,9 @@ def train(config: TrainConfig, plain: Row) -> Path:
         model=policy.model,
         processing_class=policy.tokenizer,
         args=arguments,
-        reward_funcs=CorrectReward(task, problems),
-        train_dataset=_dataset(task, problems, policy.tokenizer),
-        peft_config=_peft(config.lora),
+        reward_funcs=[CorrectReward(task, reader), *([FormatReward(reader)] if config.reward.format else [])],
+        train_dataset=_dataset(task, problems, policy.tokenizer, config.prompt),
+        peft_config=_peft(config.lora, policy.model),
         rollout=config.rollout,
         callbacks=[
             ProbeCallback(ProbeRecorder(probe, run, logger.experiment, "rl_step")),
@@ -86,24 +88,29 @@ def _problems_needed(config: TrainConfig, arguments: Any) -> int:
     return max(1, rows * int(-(-generations // arguments.num_iterations)))
 
 
-def _dataset(task: Task, problems: Sequence[Problem], tokenizer: PreTrainedTokenizerBase) -> Dataset:
-    def prompt(problem: Problem) -> Any:
-        text = task.prompt(problem)
-        return [{"role": "user", "content": text}] if tokenizer.chat_template else text
+def _dataset(
+    task: Task, problems: Sequence[Problem], tokenizer: PreTrainedTokenizerBase, prompt: PromptConfig
+) -> Dataset:
+    return Dataset.from_list(
+        [{"prompt": dress(tokenizer, task.prompt(problem), prompt), "problem_id": problem.id} for problem in problems]
+    )
 
-    return Dataset.from_list([{"prompt": prompt(problem), "problem_id": problem.id} for problem in problems])
 
-
-def _peft(config: LoraConfig) -> Any:
+def _peft(config: LoraConfig, model: PreTrainedModel) -> Any:
     if not config.r:
         return None
     from peft import LoraConfig as PeftLoraConfig
 
+    targets: str | list[str] = config.target_modules
+    if targets == ALL_LINEAR and config.layers_to_transform is not None:
+        # PEFT chooses layers only where modules are listed by name.
+        decoder = Lens(model).backbone
+        targets = sorted({n.rsplit(".", 1)[-1] for n, module in decoder.named_modules() if isinstance(module, Linear)})
     return PeftLoraConfig(
         r=config.r,
         lora_alpha=config.alpha,
         lora_dropout=0.0,  # rollouts run in train mode, where dropout would make sampler and policy differ
-        target_modules=config.target_modules,
+        target_modules=targets,
         layers_to_transform=config.layers_to_transform,
         task_type="CAUSAL_LM",
     )

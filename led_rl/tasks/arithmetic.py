@@ -4,7 +4,9 @@ Grammar: sums of products of integers, with parentheses and a unary minus; exact
 `\\cdot`, `\\div` and the signs x, / in Unicode are read as their ASCII twins.
 """
 
+import operator
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -24,6 +26,12 @@ _SPELLINGS = {
     "\\right": " ",
 }
 _TOKEN = re.compile(r"\s*(?:([0-9]+)|([-+*/()]))")
+_OPERATIONS: dict[str, Callable[[Fraction, Fraction], Fraction]] = {
+    "+": operator.add,
+    "-": operator.sub,
+    "*": operator.mul,
+    "/": operator.truediv,
+}
 
 
 class NotArithmeticError(ValueError):
@@ -32,10 +40,12 @@ class NotArithmeticError(ValueError):
 
 @dataclass(frozen=True)
 class Expression:
-    """Exact `value` and the integers written in it, in order of appearance."""
+    """Exact `value`, the integers written in it in order of appearance, and each operation on two numbers in order of
+    evaluation, such as `2 + 3 = 5`."""
 
     value: Fraction
     numbers: tuple[int, ...]
+    steps: tuple[str, ...]
 
 
 def parse_arithmetic(text: str) -> Expression:
@@ -67,12 +77,13 @@ class _Parser:
         self.tokens = tokens
         self.position = 0
         self.numbers: list[int] = []
+        self.steps: list[str] = []
 
     def parse(self) -> Expression:
         value = self.sum(0)
         if self.peek() is not None:
             raise NotArithmeticError(f"unexpected {self.peek()!r} after the expression")
-        return Expression(value, tuple(self.numbers))
+        return Expression(value, tuple(self.numbers), tuple(self.steps))
 
     def peek(self) -> str | None:
         return self.tokens[self.position] if self.position < len(self.tokens) else None
@@ -87,19 +98,20 @@ class _Parser:
     def sum(self, depth: int) -> Fraction:
         value = self.product(depth)
         while self.peek() in ("+", "-"):
-            value = value + self.product(depth) if self.take() == "+" else value - self.product(depth)
+            value = self.step(value, self.take(), self.product(depth))
         return value
 
     def product(self, depth: int) -> Fraction:
         value = self.factor(depth)
         while self.peek() in ("*", "/"):
-            if self.take() == "*":
-                value *= self.factor(depth)
-                continue
-            divisor = self.factor(depth)
-            if divisor == 0:
-                raise NotArithmeticError("division by zero")
-            value /= divisor
+            value = self.step(value, self.take(), self.factor(depth))
+        return value
+
+    def step(self, left: Fraction, sign: str, right: Fraction) -> Fraction:
+        if sign == "/" and right == 0:
+            raise NotArithmeticError("division by zero")
+        value = _OPERATIONS[sign](left, right)
+        self.steps.append(f"{left} {sign} {right} = {value}")
         return value
 
     def factor(self, depth: int) -> Fraction:

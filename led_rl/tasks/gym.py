@@ -17,6 +17,7 @@ from types import MappingProxyType
 from typing import Any
 
 from led_rl.tasks.answers import Thinking, last_boxed, response
+from led_rl.tasks.arithmetic import NotArithmeticError, parse_arithmetic
 from led_rl.tasks.problem import SPLITS, Grade, Problem, Split
 from led_rl.tasks.sandbox import SANDBOX, START_S
 
@@ -106,8 +107,16 @@ class GymTask:
         return f"{problem.question.rstrip()}\n\n{_INSTRUCTION}"
 
     def reference(self, problem: Problem) -> str | None:
-        """None: reasoning-gym has answers but no worked completions."""
-        return None
+        r"""The steps of an arithmetic problem, as `2 + 3 = 5, 5 - 1 = 4. \boxed{4}`; None for other data sets, which
+        have answers but no worked completions."""
+        expression = problem.data["entry"]["metadata"].get("expression")
+        try:
+            worked = parse_arithmetic(str(expression))
+        except NotArithmeticError:
+            return None
+        if str(worked.value) != problem.answer or not worked.steps:
+            return None
+        return f"{', '.join(worked.steps)}. \\boxed{{{problem.answer}}}"
 
     def grade(self, problem: Problem, completion: str) -> Grade:
         """Verdict of the data set's scorer, right only at a score of 1.0 or more.

@@ -1,10 +1,12 @@
 """Which task a configuration names."""
 
+import dataclasses
 from dataclasses import dataclass, field
 from typing import Any
 
 from led_rl.tasks.countdown import Countdown, CountdownConfig
 from led_rl.tasks.problem import Task
+from led_rl.tasks.sources import SOURCES
 
 GYM_PREFIX = "reasoning_gym:"
 
@@ -14,24 +16,61 @@ class TaskConfig:
     """The task of a run.
 
     Args:
-        name: `countdown`, or `reasoning_gym:<data set>`, such as `reasoning_gym:chain_sum`
+        name: `countdown`, `reasoning_gym:<data set>`, such as `reasoning_gym:chain_sum`, or a benchmark: gsm8k, math,
+            math500, aime2024, aime2025, gpqa_diamond, livecodebench; several are joined by `+`
         countdown: the space of countdown problems
         options: options of a reasoning-gym data set
+        path: local JSONL or parquet file of a benchmark's test problems, in place of the Hub's
+        train_path: local JSONL or parquet file of a benchmark's training problems, in place of the Hub's
+        revision: commit of a benchmark's data set on the Hub, in place of the pinned one
+        run_code: run the code a model writes, in a limited child process; livecodebench needs it
     """
 
     name: str = "countdown"
     countdown: CountdownConfig = field(default_factory=CountdownConfig)
     options: dict[str, Any] = field(default_factory=dict)
+    path: str | None = None
+    train_path: str | None = None
+    revision: str | None = None
+    run_code: bool = False
 
 
 def load_task(config: TaskConfig) -> Task:
-    """The task. ValueError, listing what there is, if the name is unknown."""
+    """The task. ValueError, listing what there is, if the name is unknown, or for an option the task does not take."""
+    if "+" in config.name:
+        from led_rl.tasks.mixture import Mixture
+
+        _refuse_all_but(config, "options")  # one file cannot be the problems of several tasks
+        return Mixture([load_task(dataclasses.replace(config, name=name)) for name in config.name.split("+")])
     if config.name == "countdown":
         if config.options:
             raise ValueError(f"task.options={config.options}: countdown is set under task.countdown")
+        _refuse_all_but(config)
         return Countdown(config.countdown)
     if config.name.startswith(GYM_PREFIX):
         from led_rl.tasks.gym import GymTask
 
+        _refuse_all_but(config, "options")
         return GymTask(config.name.removeprefix(GYM_PREFIX), config.options)
-    raise ValueError(f"task.name={config.name!r} is unknown: `countdown` or `{GYM_PREFIX}<data set>`")
+    if config.name in SOURCES:
+        from led_rl.tasks.benchmarks import Benchmark
+
+        _refuse_all_but(config, "path", "train_path", "revision")
+        return Benchmark(config.name, config.path, config.train_path, config.revision)
+    if config.name == "livecodebench":
+        from led_rl.tasks.code import LiveCodeBench
+
+        _refuse_all_but(config, "path", "revision", "run_code")
+        task: Task = LiveCodeBench(path=config.path, revision=config.revision, run_code=config.run_code)
+        return task
+    raise ValueError(
+        f"task.name={config.name!r} is unknown: `countdown` or `{GYM_PREFIX}<data set>`, or a benchmark: "
+        f"{', '.join(SOURCES)}, livecodebench"
+    )
+
+
+def _refuse_all_but(config: TaskConfig, *taken: str) -> None:
+    for option in ("options", "path", "train_path", "revision", "run_code"):
+        value = getattr(config, option)
+        if value and option not in taken:
+            raise ValueError(f"task.{option}={value!r}: {config.name} does not take it; remove it or name another task")
