@@ -10,12 +10,12 @@ import yaml
 from led_rl.config import guarded, parse
 from led_rl.eval.config import EvalConfig
 from led_rl.pretrain.train import PretrainConfig
+from led_rl.pretrain.warmup import WarmupConfig
 from led_rl.rl.config import OWNED, LoraConfig, TrainConfig, grpo_arguments
 from led_rl.tasks.countdown import CountdownConfig
 
 ROOT = Path(__file__).resolve().parents[1]
 CONFIGS = sorted((ROOT / "configs").glob("*.yaml"))
-TRAIN_CONFIGS = [path for path in CONFIGS if "grpo" in yaml.safe_load(path.read_text(encoding="utf-8"))]
 YAML = """
 seed: 3
 task:
@@ -34,6 +34,12 @@ def script(name):
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+def kind_of(config):
+    """The script that a file is for."""
+    keys = yaml.safe_load(config.read_text(encoding="utf-8"))
+    return TrainConfig if "grpo" in keys else WarmupConfig if "prompt" in keys else PretrainConfig
 
 
 @pytest.fixture
@@ -60,8 +66,7 @@ def refusal(capsys, kind, *argv):
 
 @pytest.mark.parametrize("config", CONFIGS, ids=lambda path: path.name)
 def test_every_config_parses_strictly_and_holds_every_key_it_states(config):
-    kind = TrainConfig if config in TRAIN_CONFIGS else PretrainConfig
-    _, plain = parse(kind, "", ["--config", str(config)])
+    _, plain = parse(kind_of(config), "", ["--config", str(config)])
 
     def check(stated, resolved, path):
         for key, value in stated.items():
@@ -74,7 +79,9 @@ def test_every_config_parses_strictly_and_holds_every_key_it_states(config):
     check(yaml.safe_load(config.read_text(encoding="utf-8")), plain, "")
 
 
-@pytest.mark.parametrize("config", TRAIN_CONFIGS, ids=lambda path: path.name)
+@pytest.mark.parametrize(
+    "config", [path for path in CONFIGS if kind_of(path) is TrainConfig], ids=lambda path: path.name
+)
 def test_every_grpo_field_of_a_config_loads_in_trl(config, tmp_path):
     """And is not changed on the way, and what shapes the result is stated, not left to TRL's defaults."""
     parsed, _ = train_config("--config", str(config), "--output_dir", str(tmp_path))

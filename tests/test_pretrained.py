@@ -1,0 +1,247 @@
+"""What users bring: a chat model with its template, a system prompt, thinking in the template, adapters on some layers.
+
+The model is a random Llama of 4 layers over bytes, so it can read any task, and its answers are noise: the tests are of
+what it is shown, what is rewarded and what is recorded.
+"""
+
+import json
+
+import pytest
+import torch
+from safetensors import safe_open
+from test_scripts import command, execute, here
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+from led_rl.decoding.prompting import BARE, PromptConfig, answered, dress, encode_prompts
+from led_rl.records import read_json, read_jsonl
+from led_rl.rl.rewards import CorrectReward, FormatReward, Reader
+from led_rl.rl.trainer import EngineGRPOTrainer
+from led_rl.run import RunFolder
+from led_rl.tasks.problem import Problem
+from led_rl.tasks.registry import TaskConfig, load_task
+
+pytest.importorskip("reasoning_gym")
+
+TEMPLATE = (
+    "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% if enable_thinking %}<think>\n{% endif %}{% endif %}"
+)
+SUMS = ["--task.name", "reasoning_gym:chain_sum", "--task.options", '{"min_terms": 2, "max_terms": 2}']
+SYSTEM = "Be brief."
+GRPO = [
+    "--grpo.max_steps", "2", "--grpo.save_steps", "2", "--grpo.logging_steps", "1", "--grpo.num_generations", "2",
+    "--grpo.per_device_train_batch_size", "4", "--grpo.max_completion_length", "8",
+    "--probe.problems", "2", "--probe.samples", "1", "--probe.max_new_tokens", "8",
+]  # fmt: skip
+
+
+def byte_tokenizer():
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    core = Tokenizer(models.BPE(vocab={c: i for i, c in enumerate(alphabet)}, merges=[]))
+    core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    core.decoder = decoders.ByteLevel()
+    return PreTrainedTokenizerFast(
+        tokenizer_object=core,
+        eos_token="<|im_end|>",
+        pad_token="<|pad|>",
+        additional_special_tokens=["<|im_start|>"],
+        chat_template=TEMPLATE,
+        model_max_length=512,
+    )
+
+
+@pytest.fixture(scope="module")
+def chat(tmp_path_factory):
+    """Folder of a tiny chat model."""
+    folder = tmp_path_factory.mktemp("chat") / "model"
+    tokenizer = byte_tokenizer()
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=len(tokenizer), hidden_size=32, intermediate_size=48, num_hidden_layers=4, num_attention_heads=4,
+        num_key_value_heads=2, max_position_embeddings=512, eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )  # fmt: skip
+    model = LlamaForCausalLM(config)
+    assert sum(weight.numel() for weight in model.parameters()) < 60_000
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    return byte_tokenizer()
+
+
+class TestPrompts:
+    def test_a_chat_template_gets_messages(self, tokenizer):
+        system, user = {"role": "system", "content": SYSTEM}, {"role": "user", "content": "1 + 1"}
+        assert dress(tokenizer, "1 + 1", PromptConfig(SYSTEM)) == [system, user]
+        assert dress(tokenizer, "1 + 1", BARE) == [user]
+        text = tokenizer.decode(encode_prompts(tokenizer, ["1 + 1"], PromptConfig(SYSTEM))[0])
+        assert (
+            text
+            == "<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\n1 + 1<|im_end|>\n<|im_start|>assistant\n"
+        )
+
+    def test_without_a_template_the_system_prompt_goes_above(self):
+        bare = byte_tokenizer()
+        bare.chat_template = None
+        assert dress(bare, "1 + 1", PromptConfig(SYSTEM)) == "Be brief.\n\n1 + 1"
+        assert bare.decode(encode_prompts(bare, ["1 + 1"], PromptConfig(SYSTEM))[0]) == "Be brief.\n\n1 + 1"
+        with pytest.raises(ValueError, match=r"prompt\.template=.*no chat template"):
+            dress(bare, "1 + 1", PromptConfig(template={"enable_thinking": True}))
+
+    def test_an_answer_within_thinking_that_the_template_opened_is_none(self, tokenizer):
+        """The box of a completion that never left the template's own `<think>` was graded as an answer."""
+        thinking = encode_prompts(tokenizer, ["1 + 1"], PromptConfig(template={"enable_thinking": True}))[0]
+        plain = encode_prompts(tokenizer, ["1 + 1"])[0]
+        assert answered(tokenizer, thinking, r"\boxed{2}") == r"<think>\boxed{2}"
+        assert answered(tokenizer, plain, r"\boxed{2}") == r"\boxed{2}"
+
+
+class TestRewards:
+    @pytest.fixture
+    def rewards(self, tokenizer):
+        task = load_task(TaskConfig("reasoning_gym:chain_sum"))
+        problems: list[Problem] = list(task.problems("train", 2))
+        encoded = encode_prompts(
+            tokenizer, [task.prompt(p) for p in problems], PromptConfig(template={"enable_thinking": True})
+        )
+        reader = Reader(tokenizer, problems, encoded)
+        correct, form = CorrectReward(task, reader), FormatReward(reader)
+
+        def both(completion, problem=0):
+            message = [[{"role": "assistant", "content": completion}]]
+            arguments = {"completions": message, "problem_id": [problems[problem].id]}
+            return correct(**arguments)[0], form(**arguments)[0]
+
+        return problems, both
+
+    def test_form_and_correctness_are_rewarded_apart(self, rewards):
+        problems, both = rewards
+        right = rf"\boxed{{{problems[0].answer}}}"
+        assert both(f"sums </think> {right}") == (1.0, 1.0)
+        assert both(r"sums </think> \boxed{x}") == (0.0, 1.0)
+        assert both("sums </think> none") == (0.0, 0.0)
+        assert both(r"sums </think> \boxed{1") == (0.0, 0.0)
+        assert both(r"sums </think> \boxed{}") == (0.0, 0.0)
+
+    def test_thinking_that_never_ends_earns_nothing(self, rewards):
+        problems, both = rewards
+        assert both(rf"\boxed{{{problems[0].answer}}}") == (0.0, 0.0)
+
+    def test_each_completion_is_graded_against_its_own_problem(self, rewards):
+        problems, both = rewards
+        assert problems[0].answer != problems[1].answer
+        assert both(rf"</think>\boxed{{{problems[0].answer}}}", problem=1) == (0.0, 1.0)
+
+
+@pytest.fixture(scope="module")
+def warm(chat, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("warm") / "warm"
+    here(
+        command(
+            "warmup", "--model", chat, "--output_dir", folder, *SUMS, "--prompt.system", SYSTEM,
+            "--data.documents", "16", "--data.validation_documents", "4", "--data.batch_size", "4",
+            "--optimizer.learning_rate", "1e-2",
+            "--probe.problems", "2", "--probe.samples", "1", "--probe.max_new_tokens", "8",
+        )
+    )  # fmt: skip
+    return folder
+
+
+def test_warm_up_learns_the_references(warm, chat):
+    session = read_json(warm / "run.json")["sessions"][-1]
+    assert session["steps"] == 4
+    assert [row["pretrain_step"] for row in read_jsonl(warm / "probe.jsonl")][::2] == [0, 0, 4, 4]
+    reference = [row for row in read_jsonl(warm / "probe.jsonl") if row["text"] == "reference" and row["final_norm"]]
+    assert reference[-1]["entropy_final_nats"] < reference[0]["entropy_final_nats"]
+    assert (warm / "chat_template.jinja").read_text() == TEMPLATE
+
+
+def test_a_task_without_references_is_refused_before_training(chat, tmp_path):
+    line = command(
+        "warmup", "--model", chat, "--output_dir", tmp_path / "w", "--task.name", "reasoning_gym:spell_backward"
+    )
+    done = execute(line, tmp_path)
+    assert done.returncode == 2 and "no worked reference" in done.stderr
+    assert not (tmp_path / "w").exists()
+
+
+@pytest.fixture(scope="module")
+def trained(warm, tmp_path_factory):
+    """A GRPO run with adapters on layers 1 and 3, and the prompts it sampled from."""
+    folder = tmp_path_factory.mktemp("grpo") / "run"
+    seen: list[list[int]] = []
+    original = EngineGRPOTrainer._prompts
+
+    def spy(self, prompt_ids):
+        seen.extend(prompt_ids)
+        return original(self, prompt_ids)
+
+    EngineGRPOTrainer._prompts = spy
+    try:
+        here(
+            command(
+                "train_grpo", "--model", warm, "--output_dir", folder, *SUMS, "--prompt.system", SYSTEM,
+                "--reward.format", "0.5", "--lora.r", "2", "--lora.layers_to_transform", "[1,3]", *GRPO,
+            )
+        )  # fmt: skip
+    finally:
+        EngineGRPOTrainer._prompts = original
+    return folder, seen
+
+
+def test_training_samples_from_the_prompts_that_probe_and_evaluation_use(trained, tokenizer):
+    folder, seen = trained
+    config = RunFolder(folder).config()
+    task = load_task(TaskConfig(config["task"]["name"], options=config["task"]["options"]))
+    problems = task.problems("train", 4)
+    expected = encode_prompts(tokenizer, [task.prompt(p) for p in problems], PromptConfig(SYSTEM))
+    assert {tuple(ids) for ids in seen} == {tuple(ids) for ids in expected}
+
+
+def test_the_parts_of_the_reward_are_on_record(trained):
+    rows = read_jsonl(trained[0] / "train.jsonl")
+    assert len(rows) == 2
+    for row in rows:
+        assert row["reward"] == pytest.approx(row["reward_correct"] + 0.5 * row["reward_format"])
+
+
+def test_adapters_are_on_the_layers_named_only(trained):
+    """PEFT refuses layers_to_transform with `all-linear`."""
+    with safe_open(trained[0] / "checkpoint-2" / "adapter_model.safetensors", "pt") as file:
+        layers = {name.split(".layers.")[1].split(".")[0] for name in file.keys()}  # noqa: SIM118
+        modules = {name.split(".")[-3] for name in file.keys()}  # noqa: SIM118
+    assert layers == {"1", "3"}
+    assert modules == {"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"}
+
+
+def test_evaluation_takes_the_runs_prompt(trained, tmp_path):
+    out = tmp_path / "out"
+    evaluation = [
+        "eval_led", "--ckpt", trained[0], "--num_problems", "2", "--num_samples", "2", "--temperatures", "1",
+        "--arms", "plain", "--devices", "1", "--steps", "2", "--output_dir", out,
+    ]  # fmt: skip
+    here(command(*evaluation))
+    assert read_json(out / "eval" / "eval.json")["prompt"] == {"system": SYSTEM, "template": {}}
+    done = execute(command(*evaluation, "--prompt.system", "Be long."), tmp_path)
+    assert done.returncode == 2 and "holds samples with prompt=" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        (["--reward.format=-1"], "reward.format=-1"),
+        (["--grpo.reward_weights", "[1.0]"], "use reward.format"),
+        (["--grpo.chat_template_kwargs", json.dumps({"a": 1})], "use prompt.template"),
+        (["--lora.target_modules", "q_proj"], "lora.target_modules='q_proj'"),
+    ],
+)
+def test_bad_options_are_named(chat, tmp_path, option, message):
+    done = execute(
+        command("train_grpo", "--model", chat, "--output_dir", tmp_path / "r", *SUMS, *GRPO, *option), tmp_path
+    )
+    assert done.returncode == 2 and message in done.stderr, done.stderr
