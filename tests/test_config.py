@@ -39,6 +39,8 @@ def script(name):
 def kind_of(config):
     """The script that a file is for."""
     keys = yaml.safe_load(config.read_text(encoding="utf-8"))
+    if "temperatures" in keys:
+        return EvalConfig
     return TrainConfig if "grpo" in keys else WarmupConfig if "prompt" in keys else PretrainConfig
 
 
@@ -66,7 +68,8 @@ def refusal(capsys, kind, *argv):
 
 @pytest.mark.parametrize("config", CONFIGS, ids=lambda path: path.name)
 def test_every_config_parses_strictly_and_holds_every_key_it_states(config):
-    _, plain = parse(kind_of(config), "", ["--config", str(config)])
+    kind = kind_of(config)
+    _, plain = parse(kind, "", ["--config", str(config), *(["--ckpt", "x"] if kind is EvalConfig else [])])
 
     def check(stated, resolved, path):
         for key, value in stated.items():

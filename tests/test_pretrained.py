@@ -93,6 +93,11 @@ class TestPrompts:
         with pytest.raises(ValueError, match=r"prompt\.template=.*no chat template"):
             dress(bare, "1 + 1", PromptConfig(template={"enable_thinking": True}))
 
+    def test_a_base_model_can_be_spared_the_template(self, tokenizer):
+        config = PromptConfig(SYSTEM, chat=False)
+        assert dress(tokenizer, "1 + 1", config) == "Be brief.\n\n1 + 1"
+        assert tokenizer.decode(encode_prompts(tokenizer, ["1 + 1"], config)[0]) == "Be brief.\n\n1 + 1"
+
     def test_an_answer_within_thinking_that_the_template_opened_is_none(self, tokenizer):
         """The box of a completion that never left the template's own `<think>` was graded as an answer."""
         thinking = encode_prompts(tokenizer, ["1 + 1"], PromptConfig(template={"enable_thinking": True}))[0]
@@ -226,7 +231,7 @@ def test_evaluation_takes_the_runs_prompt(trained, tmp_path):
         "--arms", "plain", "--devices", "1", "--steps", "2", "--output_dir", out,
     ]  # fmt: skip
     here(command(*evaluation))
-    assert read_json(out / "eval" / "eval.json")["prompt"] == {"system": SYSTEM, "template": {}}
+    assert read_json(out / "eval" / "eval.json")["prompt"] == {"system": SYSTEM, "chat": True, "template": {}}
     done = execute(command(*evaluation, "--prompt.system", "Be long."), tmp_path)
     assert done.returncode == 2 and "holds samples with prompt=" in done.stderr
 

@@ -21,27 +21,34 @@ class PromptConfig:
 
     Args:
         system: system prompt; none: the chat template's own, if it has one
+        chat: use the chat template where the tokenizer has one; false suits a base model that never learned its turns
         template: options of the chat template, such as enable_thinking
     """
 
     system: str | None = None
+    chat: bool = True
     template: dict[str, Any] = field(default_factory=dict)
+
+    def messages(self, tokenizer: PreTrainedTokenizerBase) -> bool:
+        """Whether the model is given messages, and not text. ValueError for template options without a template."""
+        if self.chat and tokenizer.chat_template:
+            return True
+        if self.template:
+            raise ValueError(
+                f"prompt.template={self.template}: no chat template takes these options, for the tokenizer has none or "
+                "prompt.chat is false; leave them out"
+            )
+        return False
 
 
 BARE = PromptConfig()
 
 
 def dress(tokenizer: PreTrainedTokenizerBase, prompt: str, config: PromptConfig) -> str | Messages:
-    """A task's prompt as the model is given it: messages where the tokenizer has a chat template, else text, below the
-    system prompt.
-
-    ValueError for template options without a template.
-    """
-    if tokenizer.chat_template:
+    """A task's prompt as the model is given it: messages, or text below the system prompt."""
+    if config.messages(tokenizer):
         system = [] if config.system is None else [{"role": "system", "content": config.system}]
         return [*system, {"role": "user", "content": prompt}]
-    if config.template:
-        raise ValueError(f"prompt.template={config.template}: this tokenizer has no chat template to take options")
     return prompt if config.system is None else f"{config.system}\n\n{prompt}"
 
 
@@ -53,7 +60,7 @@ def encode_prompts(
     Raises ValueError, naming the words, if a closed vocabulary does not know them: the model could not read the prompt.
     """
     dressed: list[Any] = [dress(tokenizer, prompt, config) for prompt in prompts]
-    if tokenizer.chat_template:
+    if config.messages(tokenizer):
         return [_chat(tokenizer, messages, config) for messages in dressed]
     encoded: list[list[int]] = tokenizer(dressed)["input_ids"]
     if tokenizer.unk_token_id is not None:
