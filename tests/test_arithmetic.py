@@ -61,6 +61,17 @@ def numbers_of(tree):
             return numbers_of(left) + numbers_of(right)
 
 
+def steps_of(tree):
+    match tree:
+        case Leaf(_):
+            return ()
+        case Negative(inner):
+            return steps_of(inner)
+        case Binary(sign, left, right):
+            step = f"{value_of(left)} {sign} {value_of(right)} = {value_of(tree)}"
+            return (*steps_of(left), *steps_of(right), step)
+
+
 def write(tree, draw, loosest=0):
     """Text of a tree with the parentheses its meaning needs, and now and then some it does not need.
 
@@ -93,7 +104,7 @@ TREES = st.recursive(
 
 @settings(max_examples=300, deadline=None)
 @given(tree=TREES, data=st.data())
-def test_value_and_numbers_equal_those_of_the_tree(tree, data):
+def test_value_numbers_and_steps_equal_those_of_the_tree(tree, data):
     text = write(tree, data.draw)
     if len(text) > MAX_CHARACTERS:
         return
@@ -106,6 +117,7 @@ def test_value_and_numbers_equal_those_of_the_tree(tree, data):
     parsed = parse_arithmetic(text)
     assert parsed.value == expected
     assert parsed.numbers == numbers_of(tree)
+    assert parsed.steps == steps_of(tree)
 
 
 class Foreign(Exception):
@@ -231,3 +243,19 @@ def test_the_largest_value_within_the_caps_is_exact():
 def test_any_text_is_read_or_refused(text):
     with suppress(NotArithmeticError):
         parse_arithmetic(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "steps"),
+    [
+        ("2 + 3 - 4", ("2 + 3 = 5", "5 - 4 = 1")),
+        ("1 - 8 * -9", ("8 * -9 = -72", "1 - -72 = 73")),
+        ("-( 32 / 8 ) - 15", ("32 / 8 = 4", "-4 - 15 = -19")),
+        ("( 2 + 3 ) * ( 4 - 1 )", ("2 + 3 = 5", "4 - 1 = 3", "5 * 3 = 15")),
+        ("1 / 3 + 1", ("1 / 3 = 1/3", "1/3 + 1 = 4/3")),
+        ("-7", ()),
+    ],
+)
+def test_steps_are_written_in_order_of_evaluation(text, steps):
+    assert parse_arithmetic(text).steps == steps
+
