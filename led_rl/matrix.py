@@ -1,0 +1,153 @@
+"""A search over recipes: every cell an ordinary run, made and evaluated by the scripts a user would type.
+
+What is done is skipped, what is begun goes on, and each cell's records are exported when it ends, so the search can be
+stopped at any time and costs nothing twice.
+"""
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from led_rl.records import read_json
+from led_rl.run import RunFolder
+
+SCRIPTS = Path(__file__).resolve().parents[1] / "scripts"
+
+
+@dataclass(frozen=True)
+class Base:
+    """A base model of the search.
+
+    Args:
+        name: its folder below the matrix's
+        pretrain: options of scripts/pretrain_base.py that differ from configs/base_countdown.yaml
+    """
+
+    name: str
+    pretrain: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One recipe.
+
+    Args:
+        name: its folder below the matrix's
+        why: what it asks
+        model: the base: a name of `bases`, or a model folder
+        train: options of scripts/train_grpo.py that differ from configs/countdown_grpo.yaml
+        evaluate: options of scripts/eval_led.py that differ from the matrix's
+    """
+
+    name: str
+    why: str
+    model: str = "checkpoints/base_countdown"
+    train: dict[str, Any] = field(default_factory=dict)
+    evaluate: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class MatrixConfig:
+    """A search over recipes.
+
+    Args:
+        bases: base models to pretrain
+        cells: recipes, in the order they are run
+        evaluate: options of scripts/eval_led.py for every cell
+        output_dir: where runs go
+        results_dir: where each finished cell's records go
+        only: names of the cells to run; none: all
+        hours: start nothing new after this time; none: until all is done
+    """
+
+    bases: list[Base]
+    cells: list[Cell]
+    evaluate: dict[str, Any] = field(default_factory=dict)
+    output_dir: str = "checkpoints/recipe"
+    results_dir: str = "results/recipe"
+    only: list[str] | None = None
+    hours: float | None = None
+
+    def __post_init__(self) -> None:
+        names = [item.name for item in (*self.bases, *self.cells)]
+        if repeated := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"names {repeated} are given twice: each base and cell has a folder of its own")
+        if self.evaluate.get("split", "validation") == "test":
+            raise ValueError("evaluate.split='test': a search chooses on the validation split, or the test is spent")
+        if unknown := sorted(set(self.only or ()) - {cell.name for cell in self.cells}):
+            raise ValueError(
+                f"only={unknown}: no such cell; choose among {', '.join(cell.name for cell in self.cells)}"
+            )
+
+
+def run_matrix(config: MatrixConfig) -> list[str]:
+    """Do what is missing, a stage after another; returns the names of the cells that are complete.
+
+    Raises RuntimeError if a stage fails; its message is on stderr already.
+    """
+    deadline = time.monotonic() + 3600 * config.hours if config.hours is not None else float("inf")
+    complete: list[str] = []
+    for cell in config.cells:
+        if config.only is not None and cell.name not in config.only:
+            continue
+        for command in stages(config, cell):
+            if time.monotonic() > deadline:
+                return complete
+            print(f"{cell.name}: {' '.join(command[1:])}", flush=True)
+            if subprocess.run(command, check=False).returncode:
+                raise RuntimeError(f"cell {cell.name}: this stage failed: {' '.join(command)}")
+        complete.append(cell.name)
+    return complete
+
+
+def stages(config: MatrixConfig, cell: Cell) -> Iterator[list[str]]:
+    """The commands that a cell still needs; asked for one at a time, as each depends on what the ones before left."""
+    runs = Path(config.output_dir)
+    model = cell.model
+    for base in config.bases:
+        if base.name == cell.model:
+            model = str(runs / base.name)
+            if not (runs / base.name / "model.safetensors").exists():
+                yield _command("pretrain_base", runs / base.name, base.pretrain)
+    run = runs / cell.name
+    if not _trained(run):
+        yield _command("train_grpo", run, {"model": model, **cell.train})
+    # What is sampled already is skipped by the evaluation itself.
+    yield [
+        *_script("eval_led"),
+        *("--ckpt", str(run), "--split", "validation"),
+        *_options({**config.evaluate, **cell.evaluate}),
+    ]
+    yield [*_script("report"), "--run", str(run), "--export", str(Path(config.results_dir) / "cells" / cell.name)]
+
+
+def _command(script: str, folder: Path, options: Mapping[str, Any]) -> list[str]:
+    begun = ["--resume"] if RunFolder(folder).config_file.exists() else []
+    return [*_script(script), "--output_dir", str(folder), *_options(options), *begun]
+
+
+def _trained(run: Path) -> bool:
+    record = RunFolder(run).record_file
+    return record.exists() and "rl_steps" in read_json(record)["sessions"][-1]
+
+
+def _script(name: str) -> list[str]:
+    return [sys.executable, str(SCRIPTS / f"{name}.py")]
+
+
+def _options(tree: Mapping[str, Any], prefix: str = "") -> list[str]:
+    """Nested options as they are typed: `{"grpo": {"max_steps": 6}}` is `--grpo.max_steps 6`."""
+    options: list[str] = []
+    for key, value in tree.items():
+        if isinstance(value, Mapping):
+            options += _options(value, f"{prefix}{key}.")
+        elif isinstance(value, Sequence) and not isinstance(value, str):
+            options += [f"--{prefix}{key}", json.dumps(value)]
+        else:
+            options += [f"--{prefix}{key}", str(value).lower() if isinstance(value, bool) else str(value)]
+    return options
