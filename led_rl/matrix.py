@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from led_rl.records import read_json
+from led_rl.records import read_json, write_json
 from led_rl.run import RunFolder
 
 SCRIPTS = Path(__file__).resolve().parents[1] / "scripts"
@@ -74,7 +74,7 @@ class MatrixConfig:
     hours: float | None = None
 
     def __post_init__(self) -> None:
-        names = [item.name for item in (*self.bases, *self.cells)]
+        names = [base.name for base in self.bases] + [cell.name for cell in self.cells]
         if repeated := sorted({name for name in names if names.count(name) > 1}):
             raise ValueError(f"names {repeated} are given twice: each base and cell has a folder of its own")
         if self.evaluate.get("split", "validation") == "test":
@@ -101,6 +101,7 @@ def run_matrix(config: MatrixConfig) -> list[str]:
             print(f"{cell.name}: {' '.join(command[1:])}", flush=True)
             if subprocess.run(command, check=False).returncode:
                 raise RuntimeError(f"cell {cell.name}: this stage failed: {' '.join(command)}")
+        _describe(config, cell)
         complete.append(cell.name)
     return complete
 
@@ -124,6 +125,13 @@ def stages(config: MatrixConfig, cell: Cell) -> Iterator[list[str]]:
         *_options({**config.evaluate, **cell.evaluate}),
     ]
     yield [*_script("report"), "--run", str(run), "--export", str(Path(config.results_dir) / "cells" / cell.name)]
+
+
+def _describe(config: MatrixConfig, cell: Cell) -> None:
+    """Beside a cell's record, what it is: the search's table is made from the records alone."""
+    differs = " ".join(_options({"model": cell.model, **cell.train, **cell.evaluate}))
+    record = {"name": cell.name, "why": cell.why, "differs": differs}
+    write_json(Path(config.results_dir) / "cells" / cell.name / "cell.json", record)
 
 
 def _command(script: str, folder: Path, options: Mapping[str, Any]) -> list[str]:

@@ -3,6 +3,7 @@
 python scripts/report.py --run checkpoints/<run>
 python scripts/report.py --run checkpoints/<run> --export results/<study>   # records and figures, to commit
 python scripts/report.py --run results/<study> --readme README.md           # figures of a README, from the record
+python scripts/report.py --search results/<search>                          # a search's table, from its cells' records
 """
 
 import argparse
@@ -11,14 +12,18 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from led_rl.eval.scoring import score
+from led_rl.records import write_jsonl
 from led_rl.report.build import build_report, eval_folder
 from led_rl.report.record import export_record, results_block, speed_block, update_readme
+from led_rl.report.search import search_block, search_rows
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Exit code 0 with the page's path on stdout, or 2 with one line on stderr."""
     parser = argparse.ArgumentParser(description="Score a run's samples again and build its report.")
-    parser.add_argument("--run", type=Path, required=True, help="a run folder, or the folder of one evaluation")
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--run", type=Path, help="a run folder, or the folder of one evaluation")
+    source.add_argument("--search", type=Path, help="a search's results: writes search.jsonl and the README's table")
     parser.add_argument("--output_dir", type=Path, help="where the report goes (default: <run>/report)")
     parser.add_argument("--export", type=Path, help="also copy records and figures, without samples or weights, here")
     parser.add_argument("--readme", type=Path, help="also write the findings between this file's result markers")
@@ -26,8 +31,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--speed", type=Path, nargs=2, metavar=("DECODING_DIR", "GRPO_JSON"), help="with --readme: also the speed table"
     )
     arguments = parser.parse_args(argv)
-    run: Path = arguments.run
     try:
+        if arguments.search:
+            rows = search_rows(arguments.search)
+            write_jsonl(arguments.search / "search.jsonl", rows)
+            update_readme(arguments.search / "README.md", "search", search_block(rows))
+            print(arguments.search / "search.jsonl")
+            return 0
+        run: Path = arguments.run
         if not run.is_dir():
             raise FileNotFoundError(f"{run}: no such folder; --run takes a run folder or an evaluation folder")
         evaluation = eval_folder(run)

@@ -1,0 +1,188 @@
+"""A search over recipes: what is done is skipped, what is begun goes on, and the table drops no cell."""
+
+import json
+import shutil
+import subprocess
+import sys
+
+import pytest
+import yaml
+from test_scripts import PRETRAIN, SCRIPTS, TRAIN, execute, here
+
+from led_rl.config import parse
+from led_rl.matrix import Base, Cell, MatrixConfig, run_matrix, stages
+from led_rl.records import read_json, read_jsonl, write_json, write_text
+from led_rl.report.search import search_block, search_rows
+
+
+def nested(options):
+    """`["--a.b", "1"]` as `{"a": {"b": "1"}}`."""
+    tree: dict = {}
+    flat = [part for option in options for part in (option.split("=") if option.startswith("--") else [option])]
+    for name, value in zip(flat[::2], flat[1::2], strict=True):
+        *parents, last = name.removeprefix("--").split(".")
+        branch = tree
+        for parent in parents:
+            branch = branch.setdefault(parent, {})
+        branch[last] = yaml.safe_load(value)
+    return tree
+
+
+def config(tmp_path, **changes):
+    cells = [
+        Cell("one", "does it run?", "base", nested(TRAIN)),
+        Cell("two", "and another rate?", "base", nested(TRAIN)),
+    ]
+    return MatrixConfig(
+        **{
+            "bases": [Base("base", nested(PRETRAIN))],
+            "cells": cells,
+            "evaluate": {"num_problems": 3, "num_samples": 2, "arms": ["plain", "top_k", "led_countdown"]},
+            "output_dir": str(tmp_path / "runs"),
+            "results_dir": str(tmp_path / "results"),
+            **changes,
+        }
+    )
+
+
+def named(commands):
+    return [command[1].rpartition("/")[2] for command in commands]
+
+
+class TestStages:
+    def test_everything_is_missing_at_first(self, tmp_path):
+        search = config(tmp_path)
+        commands = list(stages(search, search.cells[0]))
+        assert named(commands) == ["pretrain_base.py", "train_grpo.py", "eval_led.py", "report.py"]
+        model = commands[1][commands[1].index("--model") + 1]
+        assert model == commands[0][commands[0].index("--output_dir") + 1] == str(tmp_path / "runs" / "base")
+
+    def test_what_is_begun_goes_on_and_what_is_done_is_skipped(self, tmp_path):
+        search = config(tmp_path)
+        write_text(tmp_path / "runs" / "base" / "model.safetensors", "")
+        write_text(tmp_path / "runs" / "one" / "config.yaml", "")
+        write_json(tmp_path / "runs" / "one" / "run.json", {"sessions": [{}]})
+        commands = list(stages(search, search.cells[0]))
+        assert named(commands) == ["train_grpo.py", "eval_led.py", "report.py"]
+        assert commands[0][-1] == "--resume"
+        write_json(tmp_path / "runs" / "one" / "run.json", {"sessions": [{"rl_steps": 6}]})
+        assert named(stages(search, search.cells[0])) == ["eval_led.py", "report.py"]
+
+    def test_options_are_typed_as_a_user_types_them(self, tmp_path):
+        train = {"grpo": {"learning_rate": 5e-4, "bf16": False}, "lora": {"layers_to_transform": [6, 7]}}
+        search = config(tmp_path, cells=[Cell("one", "why", "some/model", train, {"temperatures": [0.6, 1.0]})])
+        training, evaluation, _ = stages(search, search.cells[0])
+        assert "--model some/model --grpo.learning_rate 0.0005 --grpo.bf16 false" in " ".join(training)
+        assert training[-2:] == ["--lora.layers_to_transform", "[6, 7]"]
+        assert evaluation[-2:] == ["--temperatures", "[0.6, 1.0]"]
+        assert evaluation[evaluation.index("--split") + 1] == "validation"
+
+    def test_a_cells_own_options_come_after_the_matrixs(self, tmp_path):
+        search = config(tmp_path, cells=[Cell("one", "why", evaluate={"num_samples": 9})])
+        *_, evaluation, _ = stages(search, search.cells[0])
+        assert evaluation[evaluation.index("--num_samples") + 1] == "9"
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"evaluate": {"split": "test"}}, "a search chooses on the validation split"),
+        ({"only": ["three"]}, r"only=\['three'\]: no such cell; choose among one, two"),
+        ({"cells": [Cell("one", ""), Cell("one", "")]}, r"names \['one'\] are given twice"),
+        ({"cells": [Cell("base", "")]}, r"names \['base'\] are given twice"),
+    ],
+)
+def test_bad_input_is_named(tmp_path, changes, message):
+    with pytest.raises(ValueError, match=message):
+        config(tmp_path, **changes)
+
+
+def test_the_shipped_search_parses_and_every_command_of_it_parses():
+    search, _ = parse(MatrixConfig, "", ["--config", str(SCRIPTS.parent / "configs" / "recipe.yaml")])
+    assert search.cells
+    from led_rl.eval.config import EvalConfig
+    from led_rl.pretrain.train import PretrainConfig
+    from led_rl.rl.config import TrainConfig, grpo_arguments
+
+    for cell in search.cells:
+        for command in stages(search, cell):
+            name = command[1].rpartition("/")[2].removesuffix(".py")
+            if name == "train_grpo":
+                default = SCRIPTS.parent / "configs" / "countdown_grpo.yaml"
+                grpo_arguments(parse(TrainConfig, "", command[2:], default)[0])
+            elif name == "pretrain_base":
+                parse(PretrainConfig, "", command[2:], SCRIPTS.parent / "configs" / "base_countdown.yaml")
+            elif name == "eval_led":
+                parse(EvalConfig, "", command[2:])
+
+
+def test_no_time_is_no_work(tmp_path):
+    assert run_matrix(config(tmp_path, hours=0.0)) == []
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.fixture(scope="module")
+def search(tmp_path_factory):
+    """A search of two cells as a user runs it, in two goes."""
+    root = tmp_path_factory.mktemp("search")
+    slower = {**nested(TRAIN), "grpo": {**nested(TRAIN)["grpo"], "learning_rate": 1e-5}}
+    plan = {
+        "output_dir": str(root / "runs"),
+        "results_dir": str(root / "results"),
+        "bases": [{"name": "base", "pretrain": nested(PRETRAIN)}],
+        "cells": [
+            {"name": "one", "why": "does it run?", "model": "base", "train": nested(TRAIN)},
+            {"name": "two", "why": "a lower rate?", "model": "base", "train": slower},
+        ],
+        "evaluate": {"num_problems": 3, "num_samples": 2, "arms": ["plain", "top_k", "led_countdown"]},
+    }
+    write_text(root / "plan.yaml", yaml.safe_dump(plan))
+    for only in ("[one]", "[one,two]"):
+        line = [sys.executable, str(SCRIPTS / "run_matrix.py"), "--config", str(root / "plan.yaml"), "--only", only]
+        done = execute(line, root)
+        assert done.returncode == 0, done.stderr[-3000:]
+    return root, done.stdout
+
+
+@pytest.mark.slow
+class TestSearch:
+    def test_the_second_go_trains_only_what_was_missing(self, search):
+        root, said = search
+        assert "train_grpo.py" not in "".join(line for line in said.splitlines() if line.startswith("one:"))
+        assert "complete: one, two of 2 cells" in said
+        assert len(read_json(root / "runs" / "one" / "run.json")["sessions"]) == 1
+
+    def test_the_table_is_made_of_the_records_alone(self, search, tmp_path):
+        root, _ = search
+        results = shutil.copytree(root / "results", tmp_path / "results")
+        write_text(results / "README.md", "# Search\n<!-- search: begin -->\n<!-- search: end -->\n")
+        here([sys.executable, str(SCRIPTS / "report.py"), "--search", str(results)])
+        rows = read_jsonl(results / "search.jsonl")
+        assert [row["cell"] for row in rows] == ["one", "two"]
+        text = (results / "README.md").read_text()
+        assert text.count("| one |") == 1 and text.count("does it run?") == 1 and search_block(rows) in text
+        for row in rows:
+            record = read_jsonl(results / "cells" / row["cell"] / "eval" / "results.jsonl")
+            (plain,) = [one for one in record if (one["arm"], one["rl_step"], one["temperature"]) == ("plain", 6, 1.0)]
+            assert row["after"]["pass_at_1"] == plain["pass_at_k"]["1"]
+            assert set(row["led_minus"]) == {"0.6", "1", "1.4"}
+            assert set(row["led_minus"]["1"]) == {"plain", "top_k"}
+        assert "--grpo.learning_rate 1e-05" in rows[1]["differs"]
+
+
+def test_a_search_without_records_is_an_error(tmp_path):
+    with pytest.raises(ValueError, match="holds no record of a cell"):
+        search_rows(tmp_path)
+
+
+def test_a_failed_stage_ends_the_search(tmp_path):
+    bad = Cell("bad", "why", str(tmp_path / "no_model"))
+    plan = {**json.loads(json.dumps({"bases": [], "cells": [vars(bad)]})), "output_dir": str(tmp_path / "runs")}
+    write_text(tmp_path / "plan.yaml", yaml.safe_dump(plan))
+    done = subprocess.run(
+        [sys.executable, str(SCRIPTS / "run_matrix.py"), "--config", str(tmp_path / "plan.yaml")],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1 and "cell bad: this stage failed" in done.stderr and "no_model" in done.stderr
