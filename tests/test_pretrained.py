@@ -236,6 +236,31 @@ def test_evaluation_takes_the_runs_prompt(trained, tmp_path):
     assert done.returncode == 2 and "holds samples with prompt=" in done.stderr
 
 
+def test_a_benchmark_is_trained_and_evaluated_from_local_files(chat, tmp_path):
+    """GSM8K's own columns; GRPO on its training problems, evaluation on its test problems."""
+    for name, count, verb in (("train", 60, "has"), ("test", 6, "keeps")):
+        rows = (
+            {
+                "question": f"Ada {verb} {i} pears and buys {i + 2}. How many?",
+                "answer": f"{i}+{i + 2}\n#### {2 * i + 2}",
+            }
+            for i in range(count)
+        )
+        (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    files = ["--task.path", tmp_path / "test.jsonl", "--task.train_path", tmp_path / "train.jsonl"]
+    run = tmp_path / "run"
+    here(command("train_grpo", "--model", chat, "--output_dir", run, "--task.name", "gsm8k", *files, *GRPO))
+    here(
+        command(
+            "eval_led", "--ckpt", run, "--num_problems", "3", "--num_samples", "2", "--temperatures", "0.6",
+            "--arms", "plain", "led_countdown", "--devices", "1", "--steps", "2", "--max_new_tokens", "4",
+            "--matched.top_p", "0.95",
+        )
+    )  # fmt: skip
+    results = read_jsonl(run / "eval" / "results.jsonl")
+    assert {(row["arm"], row["problems"], row["n"]) for row in results} == {("plain", 3, 2), ("led_countdown", 3, 2)}
+
+
 @pytest.mark.parametrize(
     ("option", "message"),
     [

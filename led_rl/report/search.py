@@ -53,8 +53,8 @@ def search_block(rows: Sequence[Row]) -> str:
         "",
         "Validation split; after the last step, beside step 0 in brackets. Entropies: own samples at T = 1, final "
         "norm; pass@k: plain sampling at T = 1. Points, with 95% paired bootstrap intervals over problems, common "
-        "random numbers in all arms; bold where an interval excludes 0. Minutes: training and probe, on the machine as it was "
-        "(other work beside it), so a cost and no benchmark.",
+        "random numbers in all arms; bold where an interval excludes 0. Minutes: training and probe, with other "
+        "work on the machine, so a cost and no benchmark.",
     ]
     return "\n".join(lines)
 
