@@ -8,7 +8,15 @@ from pathlib import Path
 import pytest
 import slow
 import torch
-from transformers import LogitsProcessor, LogitsProcessorList, StoppingCriteria, StoppingCriteriaList, pipeline
+from families import build
+from transformers import (
+    DynamicCache,
+    LogitsProcessor,
+    LogitsProcessorList,
+    StoppingCriteria,
+    StoppingCriteriaList,
+    pipeline,
+)
 
 from led_rl import led_generate
 from led_rl.decoding.hub import bundle, write_hub_folder
@@ -180,6 +188,111 @@ def test_bad_settings_are_named(tiny, tokenizer, options, message):
     settings = {"do_sample": True, "max_new_tokens": 2, **LED, **options}
     with pytest.raises(ValueError, match=message):
         tiny.generate(**inputs, custom_generate=led_generate, **settings)
+
+
+# What was drawn from the wrong state, or never stopped, until test_generate_fuzz.py and its like found it.
+
+
+@pytest.mark.parametrize("padded", [False, True])
+@pytest.mark.parametrize("cached", [3, 6])
+def test_the_rest_of_a_prompt_after_a_cache(tiny64, tokenizer, padded, cached):
+    """Regression: given a cache and only the tokens after it, as many of them were dropped as the cache held. As in
+    transformers, the mask's width tells the two ways apart."""
+    inputs = tokenizer(PROMPTS if padded else PROMPTS[1:], return_tensors="pt", padding=True)
+    ids, mask = inputs["input_ids"], inputs["attention_mask"]
+    drawn = []
+    for given in (ids, ids[:, cached:]):
+        past = DynamicCache()
+        positions = (mask.cumsum(-1) - 1).clamp_min(0)[:, :cached]
+        tiny64(ids[:, :cached], attention_mask=mask[:, :cached], position_ids=positions, past_key_values=past)
+        torch.manual_seed(0)
+        options = {"do_sample": True, "custom_generate": led_generate, "max_new_tokens": 6, **LED}
+        made = tiny64.generate(given, attention_mask=mask, past_key_values=past, **options)
+        assert torch.equal(made[:, : given.shape[1]], given)
+        drawn.append(made[:, given.shape[1] :])
+    _, whole = sample(tiny64, tokenizer, prompts=PROMPTS if padded else PROMPTS[1:])
+    assert torch.equal(drawn[0], whole[:, ids.shape[1] :])
+    assert torch.equal(drawn[1], drawn[0])
+
+
+IDS = torch.arange(4, 14).view(2, 5)
+MASK = torch.tensor([[0, 0, 1, 1, 1], [1, 1, 1, 1, 1]])
+BRIEF = {**LED, "max_new_tokens": 2}
+
+
+@pytest.mark.parametrize(
+    ("mask", "message"),
+    [
+        # Regression: the token after padding was drawn from a padding token's state.
+        (MASK.flip(-1), r"ends in 0 in rows \[0\].*pad on the left"),
+        (MASK * torch.tensor([[1], [0]]), r"ends in 0 in rows \[1\].*give every row a token"),
+        # Regression: columns beyond the prompt were read as columns of the prompt.
+        (torch.cat([MASK, MASK[:, -2:]], -1), r"attention_mask \(2, 7\) and a cache of 0 columns do not fit"),
+        (MASK[:, :4], r"attention_mask \(2, 4\).*do not fit"),
+        (MASK[:1], r"attention_mask \(1, 5\).*do not fit"),
+    ],
+)
+def test_masks_that_do_not_fit_are_refused(tiny, mask, message):
+    with pytest.raises(ValueError, match=message):
+        tiny.generate(IDS, attention_mask=mask, do_sample=True, custom_generate=led_generate, **BRIEF)
+
+
+@pytest.mark.parametrize("cached", [5, 6])
+def test_a_cache_without_a_token_after_it_is_refused(tiny, cached):
+    """Regression: no token was left to feed, which ended in an error about shapes."""
+    past = DynamicCache()
+    tiny(torch.arange(4, 4 + 2 * cached).view(2, cached), past_key_values=past)
+    with pytest.raises(ValueError, match=rf"a cache of {cached} columns do not fit.*one token at least"):
+        tiny.generate(IDS, past_key_values=past, do_sample=True, custom_generate=led_generate, **BRIEF)
+
+
+@pytest.mark.parametrize("with_ids", [False, True])
+def test_embeddings_are_refused(tiny, with_ids):
+    """Regression: inputs_embeds beside input_ids were ignored, and alone they were called an empty prompt."""
+    given = {"input_ids": IDS} if with_ids else {}
+    with pytest.raises(ValueError, match=r"inputs_embeds are given.*pass input_ids"):
+        tiny.generate(
+            **given, inputs_embeds=torch.randn(2, 5, 32), do_sample=True, custom_generate=led_generate, **BRIEF
+        )
+
+
+@pytest.mark.parametrize("dtype", [torch.bool, torch.float32])
+def test_masks_of_other_types(dtype):
+    """Regression: a float mask made float positions, which learned position embeddings do not take."""
+    model = build("gpt2")
+    drawn = []
+    for mask in (MASK, MASK.to(dtype)):
+        torch.manual_seed(0)
+        options = {"do_sample": True, "custom_generate": led_generate, "max_new_tokens": 4, **LED}
+        drawn.append(model.generate(IDS, attention_mask=mask, **options))
+    assert torch.equal(*drawn)
+
+
+class Push(LogitsProcessor):
+    """Makes one token so probable that no row ever explores."""
+
+    def __call__(self, input_ids, scores):
+        return scores.index_add(-1, torch.tensor([7]), torch.full_like(scores[:, :1], 1e3))
+
+
+def test_log_q_is_never_nan(own_tiny):
+    """Regression: where an intermediate layer's logits overflow, scores were NaN as long as no row explored."""
+    with torch.no_grad():
+        own_tiny.model.embed_tokens.weight *= 1e25
+        own_tiny.model.norm.weight *= 1e-14
+        own_tiny.lm_head.weight *= 1e14
+    options = {"do_sample": True, "custom_generate": led_generate, "max_new_tokens": 3, "eos_token_id": None}
+    options |= {**LED, "led_final_norm": False, "logits_processor": LogitsProcessorList([Push()])}
+    assert (own_tiny.generate(IDS, **options)[:, 5:] == 7).all()
+    with pytest.raises(ValueError, match=r"intermediate layer's logits hold NaN or \+inf.*led_final_norm=True"):
+        own_tiny.generate(IDS, **options, return_dict_in_generate=True, output_scores=True)
+
+
+@pytest.mark.timeout(60)
+def test_without_stopping_criteria_it_would_never_end(tiny):
+    """Regression: called directly, without what model.generate prepares, it sampled for ever."""
+    with pytest.raises(ValueError, match=r"never end: call model\.generate"):
+        led_generate(tiny, IDS, **LED)
 
 
 def test_pipeline(tiny, tokenizer):

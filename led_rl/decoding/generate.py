@@ -47,7 +47,8 @@ def led_generate(
 
     Args:
         model: a decoder-only causal model.
-        input_ids: (B, S), left-padded.
+        input_ids: (B, S), left-padded; S >= 1. After a cache they are all tokens so far or, below a wider mask, only
+            those that follow it.
         logits_processor: temperature, top-k, top-p and min-p among them are replaced by LED's; the rest is honoured.
         stopping_criteria: decides when a row is done.
         generation_config: temperature, top_p, min_p, output flags.
@@ -66,13 +67,21 @@ def led_generate(
         vocabulary, -inf off the support, one (B, V) a token.
 
     Raises:
-        ValueError: without do_sample, on beams, or where the model has too few layers or tokens.
+        ValueError: without do_sample or stopping criteria, on beams, on inputs_embeds, on a mask that is padded on the
+            right or does not fit the prompt, where the model has too few layers or tokens, or on NaN and +inf logits.
     """
     config = generation_config or GenerationConfig(do_sample=True)
     if not config.do_sample:
         raise ValueError("led_generate samples, and do_sample is False: pass do_sample=True")
     if (config.num_beams or 1) != 1:
         raise ValueError(f"num_beams={config.num_beams}: LED is a sampler; use num_beams=1")
+    if not stopping_criteria:
+        raise ValueError(
+            "there are no stopping criteria, so sampling would never end: call model.generate(custom_generate="
+            "led_generate, max_new_tokens=..), which sets them"
+        )
+    if model_kwargs.get("inputs_embeds") is not None:
+        raise ValueError("inputs_embeds are given, and led_generate reads token ids: pass input_ids alone")
     if input_ids.shape[1] == 0:
         raise ValueError("the prompt is empty: a completion needs at least one token to continue")
     lens = Lens(model)
@@ -91,11 +100,10 @@ def led_generate(
     keys = torch.randint(2**62, (rows,), dtype=torch.long).to(device)
     thinking = _open(input_ids, led_think_start_token_id, led_think_end_token_id)
     given_mask, given_cache = model_kwargs.get("attention_mask"), model_kwargs.get("past_key_values")
-    mask = torch.ones_like(input_ids) if given_mask is None else given_mask
     cache = given_cache if isinstance(given_cache, Cache) else DynamicCache()
     pad = _pad_token(config)
     sequences: Any = input_ids
-    fed = input_ids[:, cache.get_seq_length() :]
+    fed, mask = _unread(input_ids, given_mask, int(cache.get_seq_length()), config)
     running = torch.ones(rows, dtype=torch.bool, device=device)
     scores: list[Any] = []
     raw: list[Any] = []
@@ -122,7 +130,7 @@ def led_generate(
         if led_think_end_token_id is not None:
             thinking = thinking & (tokens != led_think_end_token_id)
         new += 1
-        done = (stopping_criteria or StoppingCriteriaList())(sequences, tuple(scores) or None)
+        done = stopping_criteria(sequences, tuple(scores) or None)
         running = running & ~done
         if not bool(running.any()):
             break
@@ -136,6 +144,27 @@ def led_generate(
         logits=tuple(raw) if keep_logits else None,
         past_key_values=cache,
     )
+
+
+def _unread(input_ids: Tensor, given: Tensor | None, cached: int, config: GenerationConfig) -> tuple[Tensor, Tensor]:
+    """Tokens that the cache does not hold yet (B, F), and the mask (B, cached + F). ValueError if they do not fit."""
+    rows, length = input_ids.shape
+    # transformers drops a mask of ones and leaves its width here: that alone tells a whole prompt from the rest of one.
+    columns = getattr(config, "_mask_length", length) if given is None else given.shape[1]
+    fed = input_ids[:, cached:] if columns == length else input_ids
+    mask = input_ids.new_ones((rows, columns)) if given is None else given.long()
+    if fed.shape[1] == 0 or mask.shape != (rows, cached + fed.shape[1]):
+        raise ValueError(
+            f"input_ids {(rows, length)}, attention_mask {tuple(mask.shape)} and a cache of {cached} columns do not "
+            "fit: the mask covers the cache and what follows it, which is one token at least"
+        )
+    padded = (mask[:, -1] == 0).nonzero().squeeze(-1).tolist()
+    if padded:
+        raise ValueError(
+            f"attention_mask ends in 0 in rows {padded}: the next token would follow padding; pad on the left "
+            "(padding_side='left') and give every row a token"
+        )
+    return fed, mask
 
 
 def _open(input_ids: Tensor, start: int | None, end: int | None) -> Tensor:
@@ -161,6 +190,11 @@ def _hook(processors: LogitsProcessorList, sequences: Any, raw: list[Any] | None
 
 def _log_q(draw: Draw, vocabulary: int) -> Tensor:
     assert draw.kept is not None and draw.q is not None
+    if not bool(draw.q.isfinite().all()):
+        raise ValueError(
+            "an intermediate layer's logits hold NaN or +inf, so log q is undefined: pass led_final_norm=True, or load "
+            "the model in a wider dtype"
+        )
     scores = torch.full((len(draw.tokens), vocabulary), -torch.inf, dtype=draw.q.dtype, device=draw.q.device)
     return scores.scatter(-1, draw.kept, draw.q.log())
 
