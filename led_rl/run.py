@@ -74,8 +74,8 @@ class RunFolder:
                 found.append(Checkpoint(path, int(match.group(1))))
         return sorted(found, key=lambda checkpoint: checkpoint.step)
 
-    def begin(self, config: Mapping[str, Any], seeds: Mapping[str, int], resume: bool) -> None:
-        """Claim the folder for this configuration and record what makes it.
+    def begin(self, config: Mapping[str, Any], seeds: Mapping[str, int], resume: bool, **facts: Any) -> None:
+        """Claim the folder for this configuration and record what makes it, and facts that evaluation will ask for.
 
         Raises:
             ValueError: if it holds another run, or on resume, a run of another configuration.
@@ -101,7 +101,7 @@ class RunFolder:
         else:
             write_text(self.config_file, yaml.safe_dump(settled, sort_keys=False, allow_unicode=True))
         sessions = read_json(self.record_file)["sessions"] if self.record_file.exists() else []
-        write_json(self.record_file, {"sessions": [*sessions, provenance(seeds)]})
+        write_json(self.record_file, {"sessions": [*sessions, provenance(seeds) | facts]})
 
     def finish(self, **facts: Any) -> None:
         """Add what is known only at the end of a session (wall time, steps) to its record."""

@@ -9,6 +9,7 @@ from led_rl.models.base import BaseModelConfig, build_base_model
 from led_rl.models.lens import Lens
 from led_rl.models.loading import load_policy
 from led_rl.models.tokenizer import word_tokenizer
+from led_rl.run import RunFolder
 from led_rl.tasks.countdown import Countdown
 
 SHIPPED = Path(__file__).parents[1] / "checkpoints" / "base_countdown"
@@ -69,3 +70,35 @@ def shipped():
     if not (SHIPPED / "model.safetensors").exists():
         pytest.skip(f"{SHIPPED} has no model.safetensors: make it with scripts/pretrain_base.py")
     return load_policy(str(SHIPPED))
+
+
+def moved(model, seed, noise):
+    """The model itself, its weights moved at random."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight.add_(noise * torch.randn(weight.shape, generator=generator))
+    return model
+
+
+@pytest.fixture
+def tiny_run(tmp_path, own_tiny, tokenizer):
+    """A run folder of the test's own: a tiny countdown base, and checkpoints 2 and 4 that are near it."""
+    run = RunFolder(tmp_path / "run")
+    task = {"name": "countdown", "countdown": {"max_number": 20}, "options": {}}
+    config = {"model": str(tmp_path / "base"), "task": task, "grpo": {"max_completion_length": 8}}
+    run.begin(config, {"seed": 0}, False)
+    for step, path in ((0, tmp_path / "base"), (2, run.path / "checkpoint-2"), (4, run.path / "checkpoint-4")):
+        (own_tiny if step == 0 else moved(own_tiny, step, 0.02)).save_pretrained(path)
+        tokenizer.save_pretrained(path)
+        if step > 0:
+            (path / "trainer_state.json").write_text("{}")
+    return run
+
+
+@pytest.fixture
+def threads():
+    """Fabric's launch sets their number for the process: put it back."""
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)

@@ -257,6 +257,7 @@ def test_a_benchmark_is_trained_and_evaluated_from_local_files(chat, tmp_path):
             "--matched.top_p", "0.95",
         )
     )  # fmt: skip
+    assert read_json(run / "eval" / "eval.json")["contamination"] == {"training_problems": 4, "problems": 3, "seen": []}
     results = read_jsonl(run / "eval" / "results.jsonl")
     assert {(row["arm"], row["problems"], row["n"]) for row in results} == {("plain", 3, 2), ("led_countdown", 3, 2)}
 
@@ -275,3 +276,15 @@ def test_bad_options_are_named(chat, tmp_path, option, message):
         command("train_grpo", "--model", chat, "--output_dir", tmp_path / "r", *SUMS, *GRPO, *option), tmp_path
     )
     assert done.returncode == 2 and message in done.stderr, done.stderr
+
+
+def test_an_evaluation_on_training_problems_is_told_so(trained, tmp_path):
+    out = tmp_path / "out"
+    here(
+        command(
+            "eval_led", "--ckpt", trained[0], "--split", "train", "--num_problems", "6", "--num_samples", "2",
+            "--temperatures", "1", "--arms", "plain", "--devices", "1", "--steps", "2", "--output_dir", out,
+        )
+    )  # fmt: skip
+    contamination = read_json(out / "eval" / "eval.json")["contamination"]
+    assert (contamination["training_problems"], len(contamination["seen"])) == (4, 4)

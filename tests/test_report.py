@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from matplotlib.collections import PathCollection
 from PIL import Image
 
 from led_rl.eval.scoring import score
@@ -249,6 +250,7 @@ def test_nothing_to_report(tmp_path: Path) -> None:
         lambda: figures.frontier([], {}),
         lambda: figures.matched_differences([], {}),
         lambda: figures.training([]),
+        lambda: figures.decisions([]),
     ],
 )
 def test_a_figure_without_records_says_why(draw: Callable[[], object]) -> None:
@@ -334,6 +336,74 @@ def test_led_sentence_names_the_control_and_zero() -> None:
     assert control == expected
     assert plain.endswith("pass@1 +2.0 points [+1.0, +3.0] (only 4 of 9 problems differ).")
     assert "in 0, loses in 0, and shows no difference in 1" in tally
+
+
+def test_baselines_of_a_led_arm_are_not_mixed_up() -> None:
+    """Four baselines: a sentence, a row of panels and a row of the table for each, with its own number."""
+    base = {"checkpoint": "c", "rl_step": 7, "arm": "led_paper", "top_k": 4, "temperature": 1.0, "problems": 30, "k": 1}
+    gains = {"plain": 0.04, "top_k": 0.03, "explore_final_paper": 0.02, "explore_base_paper": 0.01}
+    rows = [
+        {**base, "baseline": name, "difference": gain, "ci95": [gain - 0.005, gain + 0.005]}
+        for name, gain in gains.items()
+    ]
+    sentences = headlines([], [], rows, [], [])
+    for gain, words in ((4, "plain sampling"), (3, "the top-4"), (2, "(explore_final)"), (1, "(explore_base)")):
+        (sentence,) = [one for one in sentences if f"{words} " in one]
+        assert f"pass@1 +{gain}.0 points" in sentence
+    figure = figures.matched_differences(rows, figures.arm_styles(rows))
+    drawn = {
+        axes.get_title(loc="left"): [
+            float(y)
+            for points in axes.collections
+            if isinstance(points, PathCollection)
+            for _, y in np.asarray(points.get_offsets())
+        ]
+        for axes in figure.axes
+    }
+    assert [title.partition("minus ")[2] for title in drawn] == [
+        "plain sampling", "the top-k control", "its explore_final", "its explore_base",
+    ]  # fmt: skip
+    assert list(drawn.values()) == [[pytest.approx(points)] for points in (4, 3, 2, 1)]
+    alone = figures.matched_differences(rows[2:], figures.arm_styles(rows))
+    assert len(alone.axes) == 2
+
+
+def test_decisions_are_drawn_by_source_and_checkpoint(tmp_path: Path) -> None:
+    """Steps 0 and 400 of a diagnosis, out of order and without valued forced tokens; on a page of its own."""
+    sources = ["pi", "led", "explore_final", "uniform", "argmax", "layer_1", "layer_2", "layer_10"]
+
+    def estimate(mean: float) -> dict[str, Any]:
+        return {"mean": mean, "ci95": [mean - 0.01, mean + 0.01]}
+
+    def worth(value: float) -> dict[str, Any]:
+        return {"by_exploration": {"value": estimate(value), "alternatives_mass": estimate(0.05)}}
+
+    rows: list[dict[str, Any]] = [
+        {
+            "checkpoint": f"c{step}",
+            "rl_step": step,
+            "kind": kind,
+            "source": source,
+            "p1": estimate(0.5 + step / 1000 if kind == "decision" else 0.95),
+            "worth": worth(0.4) if kind == "decision" else None,
+            "minus": {"pi": {"worth": worth(0.1 * place)}} if source != "pi" else {},
+        }
+        for step in (400, 0)
+        for kind in ("decision", "forced")
+        for place, source in enumerate(sources)
+    ]
+    beside, value, _ = figures.decisions(rows).axes
+    drawn = {str(box.get_label()): [float(y) for y in box.lines[0].get_ydata()] for box in beside.containers}  # type: ignore[attr-defined]
+    assert drawn == {"decision tokens": pytest.approx([50, 90]), "forced tokens": pytest.approx([95, 95])}
+    assert [label.get_text() for label in value.get_yticklabels()] == [
+        "LED's e", "explore_final's e", "uniform on S", "layer 10", "layer 2", "layer 1",
+    ]  # fmt: skip
+    gains = {str(box.get_label()): [float(x) for x in box.lines[0].get_xdata()] for box in value.containers}  # type: ignore[attr-defined]
+    assert gains == {f"step {step} (final layer: 40.0%)": pytest.approx([10, 20, 30, 70, 60, 50]) for step in (0, 400)}
+    write_jsonl(tmp_path / "eval" / "decisions.jsonl", rows)
+    page = Page(build_report(tmp_path, tmp_path / "report").read_text())
+    assert "Decision tokens" in page.text
+    assert [path.name for path in (tmp_path / "report").glob("*.png")] == ["decisions.png"]
 
 
 def test_selection() -> None:

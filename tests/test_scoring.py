@@ -17,7 +17,16 @@ from led_rl.records import read_jsonl, write_json, write_jsonl
 N = 3
 KS = [1, 2, 3]
 STEPS = [0, 10]
-ARMS = [("plain", None), ("top_k", 4), ("led_paper", 4), ("led_norm", 20), ("dola", None)]
+ARMS = [
+    ("plain", None),
+    ("top_k", 4),
+    ("led_paper", 4),
+    ("led_norm", 20),
+    ("explore_final_paper", 4),
+    ("explore_base_paper", 4),
+    ("explore_base_countdown", 4),
+    ("dola", None),
+]
 TEMPERATURES = [0.6, 1.0, 1.4]
 PROBLEMS = 5
 
@@ -109,17 +118,23 @@ def test_comparisons_equal_the_twin(evaluation: tuple[Path, list[Row]]) -> None:
     comparisons = score(folder).comparisons
     tables = twin_tables(rows)
     pairs = {(row["arm"], row["top_k"], row["baseline"]) for row in comparisons}
-    assert pairs == {
-        ("top_k", 4, "plain"),
-        ("led_paper", 4, "plain"),
-        ("led_paper", 4, "top_k"),
-        ("led_norm", 20, "plain"),  # no control with k = 20 was run, so none is borrowed from k = 4
-        ("dola", None, "plain"),
-    }
+    assert (
+        pairs
+        == {
+            ("top_k", 4, "plain"),
+            ("led_paper", 4, "plain"),
+            ("led_paper", 4, "top_k"),
+            ("led_paper", 4, "explore_final_paper"),
+            ("led_paper", 4, "explore_base_paper"),  # and not explore_base_countdown, though its k is the same
+            ("led_norm", 20, "plain"),  # no control with k = 20 was run, so none is borrowed from k = 4
+            *((arm, 4, baseline) for arm, _ in ARMS[4:7] for baseline in ("plain", "top_k")),
+            ("dola", None, "plain"),
+        }
+    )
     assert len(comparisons) == len(pairs) * len(STEPS) * len(TEMPERATURES) * len(KS)
     for row in comparisons:
         at = (row["rl_step"], row["arm"], row["top_k"], row["temperature"])
-        base = (row["rl_step"], row["baseline"], row["top_k"] if row["baseline"] == "top_k" else None, at[3])
+        base = (row["rl_step"], row["baseline"], None if row["baseline"] == "plain" else row["top_k"], at[3])
         index = KS.index(row["k"])
         expected = fmean(tables[at][name][index] - tables[base][name][index] for name in tables[at])
         assert row["difference"] == pytest.approx(expected, abs=1e-11)

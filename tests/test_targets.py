@@ -1,5 +1,6 @@
 """What `--ckpt` stands for: a run, one of its checkpoints, a model; and what it must refuse. No model is loaded."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -175,3 +176,24 @@ def test_folders_and_files_that_hold_no_model(tmp_path):
         find_targets(str(pickled))
     with pytest.raises(ValueError, match=r"config.json is a file: name the folder that holds the model"):
         find_targets(str(pickled / "config.json"))
+
+
+def test_the_base_is_the_runs_step_0_whatever_is_chosen(run, base):
+    for targets in (find_targets(str(run.path)), find_targets(str(run.path), [4])):
+        assert targets.base == Target("base", 0, str(base)) == find_targets(str(run.path)).models[0]
+    assert find_targets(str(run.path / "checkpoint-4")).base == Target("base", 0, str(base))
+
+
+def test_a_model_that_no_run_trained_has_no_base(base, tmp_path):
+    """A pretraining run records its model's shape where an RL run records its base."""
+    shaped = model(tmp_path / "shaped")
+    RunFolder(shaped).begin({"model": {"layers": 8}}, SEEDS, False)
+    for path in (base, shaped, model(tmp_path / "Qwen3-4B")):
+        assert find_targets(str(path)).base is None
+
+
+def test_a_base_that_is_gone_is_named(run, base):
+    targets = find_targets(str(run.path / "checkpoint-4"))
+    shutil.rmtree(base)
+    with pytest.raises(ValueError, match=rf"{base} does not exist"):
+        _ = targets.base

@@ -1,13 +1,19 @@
-"""Controls that separate LED's depth from mere flattening."""
+"""Controls that separate LED's depth from mere flattening, and from what there was to give back.
+
+Letters: B rows, R of them that explore, K kept tokens, V vocabulary.
+"""
 
 from dataclasses import dataclass
+from typing import Self
 
 import torch
 from torch import Tensor
 
-from led_rl.decoding.distributions import Support, entropy_nats
-from led_rl.decoding.samplers import Latent, Step
+from led_rl.decoding.distributions import Support, centred, entropy_nats
+from led_rl.decoding.led import LED
+from led_rl.decoding.samplers import Latent, Step, Truncation
 from led_rl.models.lens import Lens
+from led_rl.models.paired import PairedLens
 
 _HALVINGS = 60  # an interval of [0, 1] halved below the spacing of float64
 
@@ -23,6 +29,45 @@ class ExploreFinal(Latent):
     def explore(self, step: Step, lens: Lens, support: Support, rows: Tensor) -> tuple[Tensor, Tensor]:
         e, chosen = super().explore(step, lens, support, rows)
         return temper(support.mass[rows], entropy_nats(e)), chosen
+
+
+@dataclass(frozen=True)
+class ExploreBase(Latent):
+    """LED's coin and support, but e is what the base, before any RL, says of those tokens at the same context.
+
+    What this arm gains over top-k is what there was to give back; LED is to be measured by how much of it the policy's
+    own layers still hold. (A control of led_rl; the paper has none like it.) With the base as its own policy e is pi_S,
+    so q is the top-k control's. No floor is needed: e is a softmax over S alone.
+    """
+
+    @classmethod
+    def of(cls, led: LED, truncation: Truncation, lens: Lens) -> Self:
+        """For this pair of models; ValueError if it is no pair, or the support is too large."""
+        if not isinstance(lens, PairedLens):
+            raise ValueError("explore_base needs the base beside the policy: evaluate a run, whose step 0 is its base")
+        return cls(led, super().of(led, truncation, lens).truncation, (0, lens.base_depth))
+
+    def explore(self, step: Step, lens: Lens, support: Support, rows: Tensor) -> tuple[Tensor, Tensor]:
+        base = self.depths[1]
+        logits = lens.logits(step.states[base][rows], base, True)
+        e = on_support(logits, support.tokens[rows], support.kept[rows], self.truncation.temperature)
+        return e, torch.ones_like(rows)
+
+
+def on_support(logits: Tensor, tokens: Tensor, kept: Tensor, temperature: float) -> Tensor:
+    """A readout at this temperature, restricted to S and renormalised.
+
+    Args:
+        logits: (B, V), finite.
+        tokens: (B, K).
+        kept: (B, K) bool, the tokens of S among the K columns.
+        temperature: positive.
+
+    Returns:
+        (B, K), 0 outside S.
+    """
+    own = logits.gather(-1, tokens).masked_fill(~kept, -torch.inf)
+    return centred(own, temperature).softmax(-1)
 
 
 def temper(mass: Tensor, target_nats: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
-from transformers.cache_utils import DynamicCache
+from transformers.cache_utils import Cache, DynamicLayer
 
 from led_rl.decoding.cache import ColumnCache
 from led_rl.decoding.samplers import Draw, Sampler, Step
@@ -158,7 +158,7 @@ class _Run:
         span = self.longest + config.max_new_tokens
         columns = span + max(32, span // 4)
         self.rows = max(1, min(len(self.waiting), config.max_rows, config.max_batch_tokens // columns))
-        self.cache = ColumnCache(engine.lens.layers, self.rows, columns)
+        self.cache = ColumnCache(engine.lens.cache_layers, self.rows, columns)
         self.count = 0
         self.prefilled: dict[int, int] = {}
 
@@ -195,7 +195,7 @@ class _Run:
         input_ids = torch.zeros((len(distinct), longest), dtype=torch.long)
         for row, index in enumerate(distinct):
             input_ids[row, : lengths[row]] = torch.tensor(self.prompts[index].input_ids)
-        prefill = DynamicCache()
+        prefill = Cache(layers=[DynamicLayer() for _ in self.cache.layers])
         reading = self.engine.lens.read(input_ids.to(device), self.engine.sampler.depths, cache=prefill)
         place = {index: row for row, index in enumerate(distinct)}
         sources = torch.tensor([place[index] for index, _ in entering], device=device)

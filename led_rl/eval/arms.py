@@ -5,14 +5,16 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from led_rl.decoding.confident import Confident
-from led_rl.decoding.controls import ExploreFinal
+from led_rl.decoding.controls import ExploreBase, ExploreFinal
 from led_rl.decoding.dola import DoLa
 from led_rl.decoding.led import LED, PRESETS, exploration_window
 from led_rl.decoding.samplers import Greedy, Latent, Plain, Sampler, Truncation
 from led_rl.decoding.soft_thinking import SoftThinking
 from led_rl.models.lens import Lens
 
-PLAIN, TOP_K, LED_PREFIX, EXPLORE_FINAL_PREFIX = "plain", "top_k", "led_", "explore_final_"
+PLAIN, TOP_K, LED_PREFIX = "plain", "top_k", "led_"
+# LED and its controls, one of each for every preset.
+_LATENT: dict[str, type[Latent]] = {LED_PREFIX: Latent, "explore_final_": ExploreFinal, "explore_base_": ExploreBase}
 
 Build = Callable[[float, Lens, tuple[int, ...]], Sampler]
 
@@ -27,12 +29,14 @@ class Arm:
         settings: all of it, for the record.
         build: temperature, model and the tokens that are always fed as themselves (end tokens, `</think>`) to sampler;
             ValueError if the model is too small for it.
+        needs_base: the model must be a `PairedLens`, with the run's base beside the policy.
     """
 
     name: str
     top_k: int | None
     settings: dict[str, Any]
     build: Build
+    needs_base: bool = False
 
     @property
     def key(self) -> str:
@@ -61,7 +65,7 @@ def arm_names() -> list[str]:
     return [
         PLAIN,
         TOP_K,
-        *(prefix + preset for prefix in (LED_PREFIX, EXPLORE_FINAL_PREFIX) for preset in PRESETS),
+        *(prefix + preset for prefix in _LATENT for preset in PRESETS),
         *_RIVALS,
     ]
 
@@ -96,9 +100,8 @@ def resolve(names: Sequence[str], matched: Matched) -> list[Arm]:
         elif name in _RIVALS:
             arms.append(Arm(name, None, asdict(matched), _rival(name, matched)))
         else:
-            kind = Latent if name.startswith(LED_PREFIX) else ExploreFinal
-            preset = name.removeprefix(LED_PREFIX).removeprefix(EXPLORE_FINAL_PREFIX)
-            arms.append(_latent(name, kind, PRESETS[preset], matched))
+            prefix = next(prefix for prefix in _LATENT if name.startswith(prefix))
+            arms.append(_latent(name, _LATENT[prefix], PRESETS[name.removeprefix(prefix)], matched))
     return arms
 
 
@@ -115,7 +118,7 @@ def _latent(name: str, kind: type[Latent], led: LED, matched: Matched) -> Arm:
     def build(temperature: float, lens: Lens, hard_tokens: tuple[int, ...]) -> Sampler:
         return kind.of(led, matched.truncation(temperature, led.top_k), lens)
 
-    return Arm(name, led.top_k, {**asdict(led), **asdict(matched)}, build)
+    return Arm(name, led.top_k, {**asdict(led), **asdict(matched)}, build, kind is ExploreBase)
 
 
 def _rival(name: str, matched: Matched) -> Build:

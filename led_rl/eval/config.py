@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from led_rl.decoding.engine import EngineConfig
+from led_rl.decoding.prompting import PromptConfig
 from led_rl.eval.arms import Matched
 from led_rl.tasks.problem import SPLITS, Split
 from led_rl.tasks.registry import TaskConfig
@@ -31,6 +32,7 @@ class EvalConfig:
         steps: evaluate only these steps of a run; none: all
         output_dir: where eval/ and report/ go; none: the run folder, or checkpoints/<model>
         task: the task; none: the run's
+        prompt: system prompt and options of the chat template; none: the run's
         max_new_tokens: budget of a sample; none: the run's completion length
         matched: truncation that all arms share
         accelerator: Fabric's: auto, cpu, cuda, mps
@@ -51,6 +53,7 @@ class EvalConfig:
     steps: list[int] | None = None
     output_dir: str | None = None
     task: TaskConfig | None = None
+    prompt: PromptConfig | None = None
     max_new_tokens: int | None = None
     matched: Matched = field(default_factory=Matched)
     accelerator: str = "auto"

@@ -1,6 +1,7 @@
 """An evaluation from its configuration to its records: every checkpoint x arm x temperature."""
 
 import dataclasses
+import logging
 import os
 import shutil
 from collections.abc import Sequence
@@ -14,7 +15,7 @@ from lightning.fabric.loggers.tensorboard import TensorBoardLogger
 from tqdm.auto import tqdm
 
 from led_rl.decoding.engine import Engine, EngineConfig
-from led_rl.decoding.prompting import encode_prompts, think_tokens
+from led_rl.decoding.prompting import PromptConfig, encode_prompts, think_tokens
 from led_rl.eval.arms import Arm, default_arms, resolve
 from led_rl.eval.config import PRECISIONS, EvalConfig
 from led_rl.eval.rollouts import Rollouts, cell_file, finished
@@ -22,11 +23,14 @@ from led_rl.eval.scoring import score
 from led_rl.eval.targets import Target, Targets, find_targets
 from led_rl.models.lens import Lens
 from led_rl.models.loading import Policy, fingerprint, load_policy, weight_bytes
+from led_rl.models.paired import PairedLens
 from led_rl.records import Row, read_json, write_json
 from led_rl.run import provenance
 from led_rl.tasks.countdown import CountdownConfig
-from led_rl.tasks.problem import Task
-from led_rl.tasks.registry import TaskConfig, load_task
+from led_rl.tasks.problem import Problem, Task
+from led_rl.tasks.registry import TaskConfig, load_task, seen_in_training
+
+_LOG = logging.getLogger(__name__)
 
 DEFAULT_MAX_NEW_TOKENS = 1024
 SMALL_MODEL_BYTES = 100 * 2**20
@@ -35,11 +39,13 @@ MOST_PROCESSES = 16
 
 @dataclass(frozen=True)
 class _Plan:
-    """Everything resolved and checked, before long work begins."""
+    """Everything resolved and checked, before long work begins. `base` is there if an arm needs it."""
 
     targets: Targets
+    base: Target | None
     task: Task
     task_config: TaskConfig
+    prompt: PromptConfig
     arms: list[Arm]
     max_new_tokens: int
     eval_dir: Path
@@ -52,13 +58,15 @@ def evaluate(config: EvalConfig) -> Path:
         ValueError: on any bad input, before sampling begins.
     """
     plan = _plan(config)
-    policy = _load(plan.targets.models[0], config)
-    settings = _check(config, plan, policy)
+    first = plan.targets.models[0]
+    policy = _load(first, config)
+    base = None if plan.base is None else policy if plan.base == first else _load(plan.base, config)
+    settings = _check(config, plan, policy, base)
     problems = plan.task.problems(config.split, config.num_problems, config.seed)
-    prompts = encode_prompts(policy.tokenizer, [plan.task.prompt(problem) for problem in problems])
+    prompts = encode_prompts(policy.tokenizer, [plan.task.prompt(problem) for problem in problems], plan.prompt)
     encoded = {problem.id: ids for problem, ids in zip(problems, prompts, strict=True)}
-    record = _record(config, plan, settings)
-    fabric = launch(config, plan.targets.models[0])
+    record = {**_record(config, plan, settings), "contamination": _contamination(plan, problems)}
+    fabric = launch(config, first)
     if fabric.is_global_zero:
         write_json(plan.eval_dir / "eval.json", {**record, "processes": fabric.world_size})
     mine = problems[fabric.global_rank :: fabric.world_size]
@@ -70,7 +78,9 @@ def evaluate(config: EvalConfig) -> Path:
     fabric.barrier()  # every process has read what is done before any writes more
     total = sum(len(samples) for left in missing.values() for _, samples in left)
     bar = tqdm(total=total, desc="evaluate", unit="sample", disable=not fabric.is_global_zero)
-    loaded: Target | None = plan.targets.models[0]
+    loaded = first
+    if base is not None:
+        fabric.to_device(base.model)
     for index, (target, arm, temperature) in enumerate(cells):
         if not missing[index]:
             continue
@@ -78,7 +88,7 @@ def evaluate(config: EvalConfig) -> Path:
             policy, loaded = _load(target, config), target
         fabric.to_device(policy.model)
         bar.set_postfix_str(f"{target.checkpoint} {arm.key} T={temperature:g}")
-        lens = Lens(policy.model)
+        lens = _lens(arm, policy, base)
         engine = Engine(
             lens,
             arm.build(temperature, lens, _hard_tokens(policy)),
@@ -130,15 +140,22 @@ def launch(config: EvalConfig, target: Target) -> Fabric:
 def _plan(config: EvalConfig) -> _Plan:
     targets = find_targets(config.ckpt, config.steps)
     recorded = targets.run.config() if targets.run else {}
-    task_config = config.task or _recorded_task(recorded)
-    budget = config.max_new_tokens or recorded.get("grpo", {}).get("max_completion_length")
-    budget = budget or recorded.get("probe", {}).get("max_new_tokens") or DEFAULT_MAX_NEW_TOKENS
+    task_config = config.task or recorded_task(recorded)
+    prompt = config.prompt or PromptConfig(**recorded.get("prompt", {}))
+    budget = config.max_new_tokens or recorded_budget(recorded)
     home = Path(config.output_dir) if config.output_dir else targets.home
     arms = resolve(config.arms, config.matched) if config.arms is not None else []
-    return _Plan(targets, load_task(task_config), task_config, arms, budget, home / "eval")
+    needy = [arm.name for arm in arms if arm.needs_base]
+    base = targets.base if needy else None
+    if needy and base is None:
+        raise ValueError(
+            f"arm {needy[0]!r} runs a run's base beside the policy, and {config.ckpt} belongs to no run that records "
+            "its base: name a run folder or one of its checkpoints"
+        )
+    return _Plan(targets, base, load_task(task_config), task_config, prompt, arms, budget, home / "eval")
 
 
-def _recorded_task(recorded: Row) -> TaskConfig:
+def recorded_task(recorded: Row) -> TaskConfig:
     """The task a run was trained on, from its config.yaml; countdown where nothing is recorded."""
     if "task" in recorded:
         task = dict(recorded["task"])
@@ -148,8 +165,19 @@ def _recorded_task(recorded: Row) -> TaskConfig:
     raise ValueError("this model is not of a run that records its task: name one, with --task.name")
 
 
+def recorded_budget(recorded: Row) -> int:
+    """The completion length a run was trained with, from its config.yaml."""
+    budget: int | None = recorded.get("grpo", {}).get("max_completion_length")
+    return budget or recorded.get("probe", {}).get("max_new_tokens") or DEFAULT_MAX_NEW_TOKENS
+
+
 def _load(target: Target, config: EvalConfig) -> Policy:
     return load_policy(target.source, PRECISIONS[config.precision], config.trust_remote_code)
+
+
+def _lens(arm: Arm, policy: Policy, base: Policy | None) -> Lens:
+    """The policy as this arm reads it: beside its base if it needs that."""
+    return PairedLens(policy.model, base.model) if arm.needs_base and base else Lens(policy.model)
 
 
 def _hard_tokens(policy: Policy) -> tuple[int, ...]:
@@ -158,16 +186,17 @@ def _hard_tokens(policy: Policy) -> tuple[int, ...]:
     return (*policy.end_tokens, *([] if think_end is None else [think_end]))
 
 
-def _check(config: EvalConfig, plan: _Plan, policy: Policy) -> Row:
+def _check(config: EvalConfig, plan: _Plan, policy: Policy, base: Policy | None) -> Row:
     """Arms fit the model, and the record of this evaluation. The checkpoints of a run share one architecture."""
     lens = Lens(policy.model)
     lens.check_logits()
     if not plan.arms:
         plan.arms.extend(resolve(default_arms(lens.vocabulary), config.matched))
     for arm in plan.arms:
-        arm.build(config.temperatures[0], lens, _hard_tokens(policy))
+        arm.build(config.temperatures[0], _lens(arm, policy, base), _hard_tokens(policy))
     return {
         "task": dataclasses.asdict(plan.task_config),
+        "prompt": dataclasses.asdict(plan.prompt),
         "split": config.split,
         "seed": config.seed,
         "num_samples": config.num_samples,
@@ -190,7 +219,7 @@ def _record(config: EvalConfig, plan: _Plan, settings: Row) -> Row:
                 "give the same settings, or another --output_dir"
             )
     models = dict(before.get("models", {}))
-    for target in plan.targets.models:
+    for target in dict.fromkeys([*plan.targets.models, *([plan.base] if plan.base else [])]):
         now = {"source": target.source, "fingerprint": fingerprint(target.source)}
         if target.checkpoint in models and models[target.checkpoint]["fingerprint"] != now["fingerprint"]:
             raise ValueError(
@@ -207,6 +236,21 @@ def _record(config: EvalConfig, plan: _Plan, settings: Row) -> Row:
         "models": models,
         "sessions": [*before.get("sessions", []), provenance({"seed": config.seed})],
     }
+
+
+def _contamination(plan: _Plan, problems: Sequence[Problem]) -> Row | None:
+    """How many of these problems the run was trained on, by id or wording; None where no run says what it saw."""
+    run = plan.targets.run
+    if run is None or not run.record_file.exists():
+        return None
+    count = read_json(run.record_file)["sessions"][-1].get("training_problems")
+    if count is None:
+        return None
+    recorded = run.config()
+    seen = seen_in_training(recorded_task(recorded), count, recorded["seed"], problems)
+    if seen:
+        _LOG.warning("%d of %d problems were seen in training: %s ..", len(seen), len(problems), seen[0])
+    return {"training_problems": count, "problems": len(problems), "seen": seen}
 
 
 def _show(home: Path, results: Sequence[Row]) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from led_rl.decoding.engine import Completion, Engine, Prompt
-from led_rl.decoding.prompting import decode
+from led_rl.decoding.prompting import answered, decode
 from led_rl.decoding.randomness import sample_key
 from led_rl.eval.arms import Arm
 from led_rl.eval.targets import Target
@@ -97,7 +97,7 @@ class Rollouts:
         for completion in ready:
             problem, samples = missing[completion.prompt]
             text = decode(policy.tokenizer, completion.tokens)
-            grade = self.task.grade(problem, text)
+            grade = self.task.grade(problem, answered(policy.tokenizer, self.encoded[problem.id], text))
             rows.append(
                 {
                     **cell,

@@ -22,6 +22,8 @@ FloatArray = NDArray[np.float64]
 
 PLAIN = "plain"
 CONTROL = "top_k"
+LED_PREFIX = "led_"
+EXPLORE_PREFIXES = ("explore_final_", "explore_base_")
 
 
 @dataclass(frozen=True)
@@ -182,8 +184,9 @@ def _result(cell: Cell, table: Table, complete: dict[str, ProblemTally], n: int,
 def _comparisons(tables: dict[Cell, Table], n: int) -> list[Row]:
     """Rows of comparisons.jsonl: `difference` = arm minus baseline, a fraction, over the problems both have.
 
-    Every arm against `plain` and, if it has a top_k, against the control with that top_k; same checkpoint and
-    temperature. The control itself is compared with `plain`. `problems_differing` says how much the interval rests on:
+    Every arm against `plain` and, if it has a top_k, against the control with that top_k; a LED arm also against the
+    explore_final and the explore_base arm of its preset; same checkpoint and temperature, and only what was evaluated.
+    The control itself is compared with `plain`. `problems_differing` says how much the interval rests on:
     with fewer than about ten a percentile interval is too narrow (4 gains and no loss exclude 0, though a sign test has
     p = .125).
     """
@@ -191,10 +194,7 @@ def _comparisons(tables: dict[Cell, Table], n: int) -> list[Row]:
     for cell, table in tables.items():
         if cell.arm == PLAIN:
             continue
-        baselines = [cell._replace(arm=PLAIN, top_k=None)]
-        if cell.arm != CONTROL and cell.top_k is not None:
-            baselines.append(cell._replace(arm=CONTROL))
-        for baseline in baselines:
+        for baseline in _baselines(cell):
             if baseline not in tables:
                 continue
             differences = _paired_difference(table, tables[baseline])
@@ -219,6 +219,16 @@ def _comparisons(tables: dict[Cell, Table], n: int) -> list[Row]:
                     }
                 )
     return rows
+
+
+def _baselines(cell: Cell) -> list[Cell]:
+    """What a cell is to be compared with, whether it was evaluated or not."""
+    baselines = [cell._replace(arm=PLAIN, top_k=None)]
+    if cell.arm != CONTROL and cell.top_k is not None:
+        baselines.append(cell._replace(arm=CONTROL))
+    if cell.arm.startswith(LED_PREFIX):
+        baselines += [cell._replace(arm=prefix + cell.arm.removeprefix(LED_PREFIX)) for prefix in EXPLORE_PREFIXES]
+    return baselines
 
 
 def _slopes(tables: dict[Cell, Table], n: int) -> list[Row]:

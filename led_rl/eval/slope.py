@@ -10,8 +10,6 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from led_rl.eval.bootstrap import RESAMPLES, MeanCI, mean_ci
-
 FloatArray = NDArray[np.float64]
 
 
@@ -31,10 +29,3 @@ def problem_slopes(temperatures: Sequence[float], values: FloatArray) -> FloatAr
     centred = t - t.mean()
     slopes: FloatArray = (centred / (centred @ centred)) @ values
     return slopes
-
-
-def mean_slope(
-    temperatures: Sequence[float], values: FloatArray, rng: np.random.Generator, *, resamples: int = RESAMPLES
-) -> MeanCI:
-    """Mean over problems of `problem_slopes`, with its bootstrap interval. values (T, P), P >= 2."""
-    return mean_ci(problem_slopes(temperatures, values), rng, resamples=resamples)

@@ -24,6 +24,16 @@ class Targets:
     run: RunFolder | None
     home: Path
 
+    @property
+    def base(self) -> Target | None:
+        """What the run was trained from, its step 0; None if no run says so. ValueError if it is not there any more."""
+        # A pretraining run records the shape of its model there, for it began from nothing.
+        source = self.run.config().get("model") if self.run else None
+        if not isinstance(source, str):
+            return None
+        check_source(source)
+        return Target("base", 0, source)
+
 
 def find_targets(ckpt: str, steps: list[int] | None = None) -> Targets:
     """Resolve `--ckpt`.

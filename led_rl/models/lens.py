@@ -82,6 +82,11 @@ class Lens:
     def dtype(self) -> torch.dtype:
         return next(self.head.parameters()).dtype
 
+    @property
+    def cache_layers(self) -> int:
+        """Layers that a key-value cache for `read` must have."""
+        return self.layers
+
     def embed(self, tokens: Tensor) -> Tensor:
         """Input embeddings of tokens (...,) -> (..., H), as the backbone expects them in `inputs_embeds`."""
         embedded: Tensor = self.model.get_input_embeddings()(tokens)

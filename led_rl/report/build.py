@@ -26,6 +26,7 @@ class Records:
     comparisons: list[Row]
     slopes: list[Row]
     changes: list[Row]
+    decisions: list[Row]
     provenance: dict[str, Row]
     texts: dict[str, str]
 
@@ -33,7 +34,7 @@ class Records:
 def eval_folder(run_or_eval_dir: Path) -> Path | None:
     """The evaluation in a folder: its `eval` subfolder, or the folder itself; None if neither holds one."""
     for folder in (run_or_eval_dir / "eval", run_or_eval_dir):
-        if any((folder / name).exists() for name in ("eval.json", "samples", "results.jsonl")):
+        if any((folder / name).exists() for name in ("eval.json", "samples", "results.jsonl", "decisions.jsonl")):
             return folder
     return None
 
@@ -48,7 +49,7 @@ def build_report(run_or_eval_dir: Path, output_dir: Path) -> Path:
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder}: no such folder; point at a run folder or an evaluation folder")
     records = _read(folder)
-    if not (records.train or records.probe or records.results):
+    if not (records.train or records.probe or records.results or records.decisions):
         raise ValueError(
             f"{folder}: nothing to report: no train.jsonl, probe.jsonl or scored evaluation; train or evaluate first"
         )
@@ -66,12 +67,12 @@ def build_report(run_or_eval_dir: Path, output_dir: Path) -> Path:
 
 
 def _read(folder: Path) -> Records:
-    scores = {name: list[Row]() for name in ("results", "comparisons", "slopes", "changes")}
+    scores = {name: list[Row]() for name in ("results", "comparisons", "slopes", "changes", "decisions")}
     sources = {"Run": folder / "run.json"}
     evaluation = eval_folder(folder)
     if evaluation is not None:
         scores = {name: read_jsonl(evaluation / f"{name}.jsonl") for name in scores}
-        sources["Evaluation"] = evaluation / "eval.json"
+        sources |= {"Evaluation": evaluation / "eval.json", "Diagnosis": evaluation / "decisions.json"}
     config = folder / "config.yaml"
     return Records(
         train=read_jsonl(folder / "train.jsonl"),
@@ -124,7 +125,8 @@ def _plates(records: Records) -> list[Plate]:
             "Arms against their matched baselines",
             "Difference on the same problems at the same temperature, with 95% paired intervals; filled where the "
             "interval excludes 0, hollow where it does not. Against plain sampling an arm is credited with the "
-            "effect of truncating to the top k; against the control with the same k it is not. Hotter is darker.",
+            "effect of truncating to the top k; against the control with the same k it is not. explore_final explores "
+            "as often with the final layer flattened as much, explore_base with the base's. Hotter is darker.",
             lambda: figures.matched_differences(records.comparisons, styles),
         ),
         (
@@ -135,6 +137,20 @@ def _plates(records: Records) -> list[Plate]:
             lambda: figures.training(records.train),
         ),
     ]
+    if records.decisions:  # a diagnosis of its own, not a part of every run
+        wanted.append(
+            (
+                "decisions",
+                "Decision tokens",
+                "Left: how sure the final layer is where the next word of a trace is a choice (operand, operator), and "
+                "where it follows from what stands before it. Middle and right: what the words are worth that each "
+                "source of exploration would draw among the top k, at decision tokens, positions weighted by how often "
+                "LED explores there (1 - p1): the share of continuations that solve the problem, and the mass on "
+                "alternatives to the favourite from which at least one did; paired differences from the final layer's "
+                "own distribution, with 95% intervals over problems.",
+                lambda: figures.decisions(records.decisions),
+            )
+        )
     plates = []
     for name, title, caption, draw in wanted:
         try:

@@ -5,6 +5,7 @@ Colours are Okabe and Ito's, distinguishable with any colour vision; RL steps ru
 per cent, differences in percentage points, entropies in nats.
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
 from typing import Any, NamedTuple, ParamSpec
@@ -21,13 +22,17 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormat
 
 from led_rl.records import Row
 from led_rl.report.select import (
+    BASELINES,
     CONTROL,
+    EXPLORE_BASE,
+    EXPLORE_FINAL,
     PLAIN,
     ArmKey,
     all_ks,
     arm_key,
     arm_label,
     arms,
+    baseline_kind,
     checkpoint_label,
     checkpoints,
     headline_k,
@@ -75,6 +80,19 @@ ARM_COLOURS = {PLAIN: [BLACK], CONTROL: [BLUE, SKY]}
 OTHER_COLOURS = [VERMILION, GREEN, PURPLE, ORANGE]
 OTHER_MARKERS = "D^vPX*"
 MAX_LINES_IN_LEGEND = 6
+MOST_LAYERS = 8  # intermediate layers among the sources of exploration
+_SOURCE_WORDS = {
+    "led": "LED's e",
+    "explore_final": "explore_final's e",
+    "explore_base": "explore_base's e",
+    "uniform": "uniform on S",
+}
+_BASELINE_WORDS = {
+    PLAIN: "plain sampling",
+    CONTROL: "the top-k control",
+    EXPLORE_FINAL: "its explore_final",
+    EXPLORE_BASE: "its explore_base",
+}
 
 
 class NothingToDraw(ValueError):
@@ -291,7 +309,7 @@ def matched_differences(comparisons: Sequence[Row], styles: Mapping[ArmKey, ArmS
     rows = [row for row in comparisons if row["arm"] != CONTROL]
     if not rows:
         raise NothingToDraw("No arm was evaluated beside a matched baseline, so there is no difference to show.")
-    baselines = [name for name in (PLAIN, CONTROL) if any(row["baseline"] == name for row in rows)]
+    baselines = [kind for kind in BASELINES if any(baseline_kind(row) == kind for row in rows)]
     shown = sorted({1, headline_k([row["k"] for row in rows])})
     names = spread(checkpoints(rows), 8)
     labels = {row["checkpoint"]: checkpoint_label(row) for row in rows}
@@ -313,7 +331,7 @@ def matched_differences(comparisons: Sequence[Row], styles: Mapping[ArmKey, ArmS
                 points = [
                     (names.index(row["checkpoint"]) + offset, row)
                     for row in rows
-                    if row["baseline"] == baseline and row["k"] == k and row["checkpoint"] in names
+                    if baseline_kind(row) == baseline and row["k"] == k and row["checkpoint"] in names
                     if arm_key(row) == key and row["temperature"] == temperature
                 ]
                 if not points:
@@ -329,8 +347,7 @@ def matched_differences(comparisons: Sequence[Row], styles: Mapping[ArmKey, ArmS
                 axes.scatter(x, y, s=24, marker=marker, color=faces, edgecolors=[colour], linewidths=1.2, zorder=3)
                 label = f"{arm_label(key)}, T = {temperature:g}"
                 axes.plot([], [], linestyle="", marker=marker, color=colour, label=label)
-            words = "plain sampling" if baseline == PLAIN else "the top-k control"
-            axes.set_title(f"pass@{k}: arm minus {words}", loc="left")
+            axes.set_title(f"pass@{k}: arm minus {_BASELINE_WORDS[baseline]}", loc="left")
             axes.set_xticks(range(len(names)), [labels[name] for name in names])
             if len(names) > 5 or len(names) * max(len(labels[name]) for name in names) > 70:
                 axes.tick_params(axis="x", labelrotation=25)
@@ -380,6 +397,59 @@ def training(train: Sequence[Row]) -> Figure:
         axes.set_xlabel("RL step")
         axes.xaxis.set_tick_params(labelbottom=True)
     return figure
+
+
+@_styled
+def decisions(rows: Sequence[Row]) -> Figure:
+    """p1 (%) at decision and forced tokens by checkpoint; then, for each source of exploration at the first and last
+    checkpoint, the value of its words at decision tokens and its mass on good alternatives, in points above those of
+    the final layer, whose levels are in the legend."""
+    rows = sorted(rows, key=lambda row: math.inf if row["rl_step"] is None else row["rl_step"])
+    worth = [row for row in rows if row["kind"] == "decision" and row["worth"]]
+    if not worth:
+        raise NothingToDraw("No decision token was diagnosed (scripts/diagnose.py), so none can be shown.")
+    names = checkpoints(rows)
+    labels = [checkpoint_label(next(row for row in rows if row["checkpoint"] == name)) for name in names]
+    shown = list(dict.fromkeys((checkpoints(worth)[0], checkpoints(worth)[-1])))
+    layers = [row["source"] for row in worth if row["checkpoint"] == shown[-1] and row["source"].startswith("layer_")]
+    sources = [name for name in _SOURCE_WORDS if any(row["source"] == name for row in worth)]
+    sources += sorted(layers, key=lambda name: int(name[6:]))[: -MOST_LAYERS - 1 : -1]
+    figure = Figure(figsize=(11.0, 1.6 + 0.25 * max(len(sources), 9)), layout="constrained")
+    beside, value, mass = figure.subplots(1, 3, width_ratios=[1.0, 1.2, 1.2])
+    for kind, colour, marker in (("decision", VERMILION, "D"), ("forced", BLACK, "o")):
+        points = [row for row in rows if row["kind"] == kind and row["source"] == "pi"]
+        at = [names.index(row["checkpoint"]) for row in points]
+        y, errors = _estimated([row["p1"] for row in points])
+        beside.errorbar(at, y, yerr=errors, color=colour, marker=marker, elinewidth=1.0, label=f"{kind} tokens")
+    beside.set_xticks(range(len(names)), labels, rotation=25 if len(names) > 2 else 0)
+    beside.set_xlim(-0.5, len(names) - 0.5)
+    beside.set_title("Largest probability p1 (%)", loc="left")
+    beside.legend(loc="upper left", bbox_to_anchor=(0.0, -0.14))
+    colours = dict(zip(shown, _ramp(len(shown)), strict=True))
+    panels = {"value": (value, "Problems solved"), "alternatives_mass": (mass, "Good alternatives")}
+    for metric, (axes, title) in panels.items():
+        axes.axvline(0, color="#888888", linewidth=1, zorder=1)
+        for offset, name in enumerate(shown):
+            here = {row["source"]: row for row in worth if row["checkpoint"] == name}
+            found = [source for source in sources if source in here]
+            x, errors = _estimated([here[s]["minus"]["pi"]["worth"]["by_exploration"][metric] for s in found])
+            places = [sources.index(source) + 0.24 * (offset - (len(shown) - 1) / 2) for source in found]
+            level = here["pi"]["worth"]["by_exploration"][metric]["mean"]
+            words = "none" if level is None else f"{100 * level:.1f}%"
+            label = f"{checkpoint_label(here['pi'])} (final layer: {words})"
+            axes.errorbar(x, places, xerr=errors, color=colours[name], fmt="o", elinewidth=1.2, label=label)
+        axes.set_yticks(range(len(sources)), [_SOURCE_WORDS.get(s, s.replace("_", " ")) for s in sources])
+        axes.set_ylim(len(sources) - 0.5, -0.5)
+        axes.set_title(f"{title}: minus the final layer", loc="left")
+        axes.set_xlabel("difference (points)")
+        axes.legend(loc="upper left", bbox_to_anchor=(0.0, -0.14))
+    return figure
+
+
+def _estimated(estimates: Sequence[Row]) -> tuple[np.ndarray, np.ndarray]:
+    """Means in per cent (N,) and their distances to the interval's ends (2, N); NaN where there is none."""
+    means = [math.nan if one["mean"] is None else one["mean"] for one in estimates]
+    return 100 * np.array(means), _errors(means, [one["ci95"] for one in estimates])
 
 
 def _entropy_over_steps(axes: Axes, rows: Sequence[Row]) -> None:

@@ -8,11 +8,14 @@ from collections.abc import Sequence
 from led_rl.records import Row
 from led_rl.report.select import (
     CONTROL,
+    EXPLORE_BASE,
+    EXPLORE_FINAL,
     PLAIN,
     all_ks,
     arm_key,
     arm_label,
     arms,
+    baseline_kind,
     checkpoint_label,
     checkpoints,
     headline_k,
@@ -113,8 +116,8 @@ def led_sentences(comparisons: Sequence[Row]) -> list[str]:
         here = [row for row in own if row["checkpoint"] == last]
         if here:
             temperature = nearest_temperature(row["temperature"] for row in here)
-            for baseline in (CONTROL, PLAIN):
-                pair = [row for row in here if row["baseline"] == baseline and row["temperature"] == temperature]
+            for baseline in (CONTROL, PLAIN, EXPLORE_FINAL, EXPLORE_BASE):
+                pair = [row for row in here if baseline_kind(row) == baseline and row["temperature"] == temperature]
                 shown = {1, headline_k([row["k"] for row in pair])} if pair else set()
                 parts = [
                     f"pass@{row['k']} {100 * row['difference']:+.1f} points{interval_words(row['ci95'])}{_caveat(row)}"
@@ -187,4 +190,9 @@ def _relative(first: float, last: float) -> str:
 
 
 def _baseline_words(baseline: str, top_k: int | None) -> str:
-    return "plain sampling" if baseline == PLAIN else f"the {arm_label((CONTROL, top_k))}"
+    return {
+        PLAIN: "plain sampling",
+        CONTROL: f"the {arm_label((CONTROL, top_k))}",
+        EXPLORE_FINAL: "exploring with its own final layer, flattened as much (explore_final)",
+        EXPLORE_BASE: "exploring with the base's final layer (explore_base)",
+    }[baseline]

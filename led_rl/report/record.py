@@ -17,9 +17,11 @@ def export_record(run: Path, folder: Path) -> Path:
 
     ValueError if the folder holds something else.
     """
-    if folder.exists() and any(folder.iterdir()) and not (folder / "eval" / "eval.json").exists():
+    others = [path for path in folder.iterdir() if path.name != "README.md"] if folder.exists() else []
+    if others and not (folder / "eval" / "eval.json").exists():
         raise ValueError(f"{folder} is not empty and no record of a study: name another folder")
-    wanted = [*FILES, "eval/eval.json", *(f"eval/{name}.jsonl" for name in SCORES)]
+    wanted = [*FILES, "eval/eval.json", *(f"eval/{name}.jsonl" for name in (*SCORES, "decisions"))]
+    wanted += ["eval/decisions.json"]
     wanted += [f"report/{path.name}" for path in sorted((run / "report").glob("*.png"))]
     for name in wanted:
         source = run / name

@@ -6,6 +6,8 @@ from led_rl.records import Row
 
 PLAIN = "plain"
 CONTROL = "top_k"
+EXPLORE_FINAL, EXPLORE_BASE = "explore_final", "explore_base"
+BASELINES = (PLAIN, CONTROL, EXPLORE_FINAL, EXPLORE_BASE)  # in the order of the report
 FEW_DIFFERING = 10
 ArmKey = tuple[str, int | None]
 
@@ -21,6 +23,11 @@ def arm_label(key: ArmKey) -> str:
     if arm == CONTROL:
         return f"top-{top_k} control"
     return arm if top_k is None else f"{arm} (k={top_k})"
+
+
+def baseline_kind(row: Row) -> str:
+    """Which of BASELINES a comparison is with; explore_final and explore_base have an arm for every preset."""
+    return next(kind for kind in reversed(BASELINES) if row["baseline"].startswith(kind))
 
 
 def arms(rows: Iterable[Row]) -> list[ArmKey]:

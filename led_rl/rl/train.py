@@ -49,7 +49,8 @@ def train(config: TrainConfig, plain: Row) -> Path:
     probe = EntropyProbe(task, policy.tokenizer, policy.end_tokens, config.probe, config.prompt)
 
     run = RunFolder(Path(config.output_dir))
-    run.begin(plain, {"seed": config.seed, "probe_seed": config.probe.seed}, config.resume)
+    seeds = {"seed": config.seed, "probe_seed": config.probe.seed}
+    run.begin(plain, seeds, config.resume, training_problems=len(problems))
     started = time.monotonic()
     seed_everything(config.seed, verbose=False)
     checkpoints = run.checkpoints()

@@ -193,7 +193,7 @@ class Countdown:
         """A random chain to the end. The problem is solvable, so a chain without a dead end exists."""
         values, steps = list(numbers), list[Step]()
         while len(values) > 1:
-            choices = [step for i, j in _pairs(len(values)) for step in _operations(values[i], values[j], self.config)]
+            choices = [step for i, j in pairs(len(values)) for step in operations(values[i], values[j], self.config)]
             if not choices:
                 values, steps = list(numbers), []
                 continue
@@ -246,20 +246,20 @@ def solve(numbers: Sequence[int], config: CountdownConfig) -> dict[int, list[Tra
             if config.min_target <= values[0] <= config.max_target:
                 found.setdefault(values[0], set()).add(steps)
             return
-        for i, j in _pairs(len(values)):
+        for i, j in pairs(len(values)):
             rest = values[:i] + values[i + 1 : j] + values[j + 1 :]
-            for step in _operations(values[i], values[j], config):
+            for step in operations(values[i], values[j], config):
                 extend((*rest, step[3]), (*steps, step))
 
     extend(tuple(numbers), ())
     return {target: sorted(traces) for target, traces in found.items()}
 
 
-def _pairs(count: int) -> Iterator[tuple[int, int]]:
+def pairs(count: int) -> Iterator[tuple[int, int]]:
     return ((i, j) for i in range(count) for j in range(i + 1, count))
 
 
-def _operations(a: int, b: int, config: CountdownConfig) -> list[Step]:
+def operations(a: int, b: int, config: CountdownConfig) -> list[Step]:
     """Operations on two values, the larger first, with a result in 1..max_value."""
     if a < b:
         a, b = b, a

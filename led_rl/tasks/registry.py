@@ -1,11 +1,14 @@
 """Which task a configuration names."""
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from led_rl.tasks import contamination
+from led_rl.tasks.contamination import NGRAM_WORDS
 from led_rl.tasks.countdown import Countdown, CountdownConfig
-from led_rl.tasks.problem import Task
+from led_rl.tasks.problem import Problem, Task
 from led_rl.tasks.sources import SOURCES
 
 GYM_PREFIX = "reasoning_gym:"
@@ -67,6 +70,16 @@ def load_task(config: TaskConfig) -> Task:
         f"task.name={config.name!r} is unknown: `countdown` or `{GYM_PREFIX}<data set>`, or a benchmark: "
         f"{', '.join(SOURCES)}, livecodebench"
     )
+
+
+def seen_in_training(trained: TaskConfig, count: int, seed: int, evaluated: Sequence[Problem]) -> list[str]:
+    """Ids of the evaluated problems that a run saw in training, by `contamination.seen_in_training`.
+
+    Runs of words count where training was on benchmarks only; the problems of generated tasks share their wording.
+    """
+    words = NGRAM_WORDS if all(name in SOURCES for name in trained.name.split("+")) else None
+    problems = load_task(trained).problems("train", count, seed)
+    return [problem.id for problem in contamination.seen_in_training(problems, evaluated, words)]
 
 
 def _refuse_all_but(config: TaskConfig, *taken: str) -> None:
