@@ -1,5 +1,6 @@
 """Names to arms: every arm of a comparison differs from the next in the one thing its name says."""
 
+from dataclasses import asdict
 from types import SimpleNamespace
 
 import pytest
@@ -139,3 +140,29 @@ def test_default_arms_suit_the_vocabulary_and_bring_their_control(vocabulary, pr
 def test_default_arms_fit_a_shallow_model():
     for arm in arms(*default_arms(SMALL.vocabulary)):
         build(arm, 1.0, SMALL)
+
+
+def test_settings_after_an_at_replace_the_presets():
+    names = ["led_norm@depth=3@top_k=5", "explore_final_norm@depth=3@top_k=5", "top_k", "led_paper@final_norm=true"]
+    changed, control, *top_ks, paper = resolve(names, Matched())
+    assert changed.key == "led_norm@depth=3@top_k=5"
+    assert (changed.top_k, control.top_k, [arm.top_k for arm in top_ks]) == (5, 5, [5, 20])
+    assert changed.settings == {**asdict(PRESETS["norm"]), "depth": 3, "top_k": 5, **asdict(Matched())}
+    assert paper.settings["final_norm"] is True and paper.settings["depth"] == PRESETS["paper"].depth
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("led_norm@width=3", "'width=3' is no setting of LED"),
+        ("led_norm@depth", "'depth' is no setting of LED"),
+        ("led_norm@depth=deep", "'deep' is no value of depth"),
+        ("led_norm@final_norm=1", "'1' is no value of final_norm"),
+        ("led_norm@top_k=1", "led.top_k=1"),
+        ("plain@top_k=5", "only LED and its explore_ controls"),
+        ("led_other@depth=3", "is unknown"),
+    ],
+)
+def test_bad_settings_after_an_at(name, message):
+    with pytest.raises(ValueError, match=message):
+        resolve([name], Matched())

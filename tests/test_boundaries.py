@@ -14,7 +14,8 @@ PACKAGE = ROOT / "led_rl"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 # Data flows upwards through these; equals do not see one another.
 LAYERS = {"tasks": 0, "models": 1, "decoding": 2, "probe": 3, "pretrain": 4, "rl": 4, "eval": 4, "report": 5}
-SHARED = {"records": set(), "run": {"records"}, "config": set(), "matrix": {"records", "run"}}  # open to all, and what each may import itself
+# Open to all, and what each may import itself.
+SHARED = {"records": set(), "run": {"records"}, "config": set(), "matrix": {"records", "run"}}
 
 
 def imports(path):

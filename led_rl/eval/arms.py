@@ -1,7 +1,7 @@
 """The arms of a comparison, by name: what is sampled how, with everything else matched."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from led_rl.decoding.confident import Confident
@@ -13,6 +13,7 @@ from led_rl.decoding.soft_thinking import SoftThinking
 from led_rl.models.lens import Lens
 
 PLAIN, TOP_K, LED_PREFIX = "plain", "top_k", "led_"
+CHANGE = "@"
 # LED and its controls, one of each for every preset.
 _LATENT: dict[str, type[Latent]] = {LED_PREFIX: Latent, "explore_final_": ExploreFinal, "explore_base_": ExploreBase}
 
@@ -78,17 +79,19 @@ def default_arms(vocabulary: int) -> tuple[str, ...]:
 def resolve(names: Sequence[str], matched: Matched) -> list[Arm]:
     """The arms named. `top_k` stands for one control per k that a LED arm named has.
 
+    LED and its explore_ controls take other settings than their preset's after an `@`: `led_norm@depth=12@top_k=8`.
+
     Raises:
-        ValueError: on an unknown or repeated name, or `top_k` without a LED arm to match.
+        ValueError: on an unknown or repeated name, a setting that LED has not, or `top_k` without a LED arm to match.
     """
-    unknown = [name for name in names if name not in arm_names()]
+    unknown = [name for name in names if name.partition(CHANGE)[0] not in arm_names()]
     if unknown:
         raise ValueError(f"arm {unknown[0]!r} is unknown: choose among {', '.join(arm_names())}")
     if len(set(names)) != len(names):
         raise ValueError(f"arms {list(names)}: name each once")
     if not names:
         raise ValueError(f"no arm is named: choose among {', '.join(arm_names())}")
-    ks = sorted({PRESETS[name.removeprefix(LED_PREFIX)].top_k for name in names if name.startswith(LED_PREFIX)})
+    ks = sorted({_led(name, LED_PREFIX).top_k for name in names if name.startswith(LED_PREFIX)})
     arms: list[Arm] = []
     for name in names:
         if name == PLAIN:
@@ -100,9 +103,39 @@ def resolve(names: Sequence[str], matched: Matched) -> list[Arm]:
         elif name in _RIVALS:
             arms.append(Arm(name, None, asdict(matched), _rival(name, matched)))
         else:
-            prefix = next(prefix for prefix in _LATENT if name.startswith(prefix))
-            arms.append(_latent(name, _LATENT[prefix], PRESETS[name.removeprefix(prefix)], matched))
+            prefix = next((prefix for prefix in _LATENT if name.startswith(prefix)), None)
+            if prefix is None:
+                raise ValueError(f"arm {name!r}: only LED and its explore_ controls take settings after {CHANGE!r}")
+            arms.append(_latent(name, _LATENT[prefix], _led(name, prefix), matched))
     return arms
+
+
+def _led(name: str, prefix: str) -> LED:
+    """The preset named, with the changes after it."""
+    preset, *changes = name.removeprefix(prefix).split(CHANGE)
+    settings: dict[str, Any] = {}
+    for change in changes:
+        key, _, value = change.partition("=")
+        if key not in _READ or not value:
+            raise ValueError(
+                f"arm {name!r}: {change!r} is no setting of LED; write {CHANGE}<{'|'.join(_READ)}>=<value>"
+            )
+        try:
+            settings[key] = _READ[key](value)
+        except (KeyError, ValueError) as error:
+            raise ValueError(f"arm {name!r}: {value!r} is no value of {key}") from error
+    return replace(PRESETS[preset], **settings)
+
+
+_BOOLEANS = {"true": True, "false": False}
+_READ: dict[str, Callable[[str], Any]] = {
+    "depth": int,
+    "top_k": int,
+    "layer_set": str,
+    "final_norm": _BOOLEANS.__getitem__,
+    "think_only": _BOOLEANS.__getitem__,
+    "exploit": _BOOLEANS.__getitem__,
+}
 
 
 def _plain(name: str, top_k: int | None, matched: Matched) -> Arm:
