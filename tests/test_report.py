@@ -227,6 +227,20 @@ def test_plain_only_and_unfinished_evaluations_are_said(tmp_path: Path) -> None:
     assert "no control arm with the same top-k" in page.text
 
 
+def test_what_thinking_meant_and_what_was_seen_in_training_is_said(tmp_path: Path) -> None:
+    write_samples(tmp_path, [0], [1.0], [("plain", None)])
+    for thinking, seen, said in (("marked", [], (False, False)), ("whole response", ["a"], (True, True))):
+        contamination = {"training_problems": 9, "problems": 6, "seen": seen}
+        write_json(
+            tmp_path / "eval.json",
+            {"num_samples": 4, "num_problems": 6, "thinking": thinking, "contamination": contamination},
+        )
+        score(tmp_path)
+        text = Page(build_report(tmp_path, tmp_path / "report").read_text()).text
+        found = ("the whole response counts as thinking" in text, "1 of the 6 problems were seen in training" in text)
+        assert found == said
+
+
 def test_single_problem_has_no_interval_on_the_page(tmp_path: Path) -> None:
     write_samples(tmp_path, [0, 5], [0.6, 1.0], ARMS, problems=1)
     score(tmp_path)

@@ -188,6 +188,17 @@ def _content(folder: Path, records: Records, plates: list[Plate]) -> Content:
         notes.append("No arm was evaluated beside a matched baseline, so nothing can be said about LED.")
     if len(names) == 1:
         notes.append("One checkpoint was evaluated, so nothing can be said about what post-training did to accuracy.")
+    evaluation = records.provenance.get("Evaluation", {})
+    if evaluation.get("thinking") == "whole response":
+        notes.append(
+            "The tokenizer has no single </think> token, so the whole response counts as thinking: LED explores in the "
+            "answer too."
+        )
+    if seen := (evaluation.get("contamination") or {}).get("seen"):
+        notes.append(
+            f"{len(seen)} of the {evaluation['contamination']['problems']} problems were seen in training, by id or by "
+            "wording: scores on them say nothing about new ones."
+        )
     return Content(
         title=f"Exploration report: {folder.resolve().name}",
         subtitle=", ".join(parts),
