@@ -258,4 +258,3 @@ def test_any_text_is_read_or_refused(text):
 )
 def test_steps_are_written_in_order_of_evaluation(text, steps):
     assert parse_arithmetic(text).steps == steps
-

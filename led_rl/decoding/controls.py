@@ -9,7 +9,7 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from led_rl.decoding.distributions import Support, centred, entropy_nats
+from led_rl.decoding.distributions import Support, entropy_nats, log_probabilities
 from led_rl.decoding.led import LED
 from led_rl.decoding.samplers import Latent, Step, Truncation
 from led_rl.models.lens import Lens
@@ -67,7 +67,7 @@ def on_support(logits: Tensor, tokens: Tensor, kept: Tensor, temperature: float)
         (B, K), 0 outside S.
     """
     own = logits.gather(-1, tokens).masked_fill(~kept, -torch.inf)
-    return centred(own, temperature).softmax(-1)
+    return log_probabilities(own, temperature).exp()
 
 
 def temper(mass: Tensor, target_nats: Tensor) -> Tensor:

@@ -44,16 +44,16 @@ def truncate(logits: Tensor, temperature: float, top_k: int = 0, top_p: float = 
         top_p: the smallest set of most probable tokens whose renormalised mass reaches top_p.
         min_p: tokens at least min_p times as probable as the most probable one.
     """
-    scaled = centred(logits, temperature)
-    powers = scaled.exp()
-    total = powers.sum(-1, keepdim=True)
+    log_mass = log_probabilities(logits, temperature)
     vocabulary = logits.shape[-1]
     if 0 < top_k < vocabulary:
-        tokens = scaled.topk(top_k, -1).indices.sort(-1).values
-        scaled, powers = scaled.gather(-1, tokens), powers.gather(-1, tokens)
+        top = log_mass.topk(top_k, -1)
+        peak, tokens = top.values[:, 0].exp(), top.indices.sort(-1).values
+        log_mass = log_mass.gather(-1, tokens)
     else:
+        peak = log_mass.amax(-1).exp()
         tokens = torch.arange(vocabulary, device=logits.device).expand(logits.shape[0], vocabulary)
-    mass, kept, peak = powers / total, scaled > -torch.inf, total.reciprocal().squeeze(-1)
+    mass, kept = log_mass.exp(), log_mass > -torch.inf
     if top_p >= 1.0 and min_p <= 0.0:
         return Support(tokens, kept, mass, peak)
     if top_p < 1.0:
@@ -66,11 +66,11 @@ def truncate(logits: Tensor, temperature: float, top_k: int = 0, top_p: float = 
     return Support(tokens, kept, torch.where(kept, mass, 0.0), peak)
 
 
-def centred(logits: Tensor, temperature: float) -> Tensor:
-    """logits / T minus their largest, over the last axis, in float32 or wider: a common offset would cost precision."""
+def log_probabilities(logits: Tensor, temperature: float) -> Tensor:
+    """log softmax(logits / T) over the last axis, in float32 or wider."""
     wide = logits.to(torch.promote_types(logits.dtype, torch.float32))
-    scaled = wide if temperature == 1.0 else wide / temperature
-    return scaled - scaled.amax(-1, keepdim=True)
+    # One fused pass: over a large vocabulary every array in between costs more than its arithmetic.
+    return (wide if temperature == 1.0 else wide / temperature).log_softmax(-1)
 
 
 def inverse_cdf(weights: Tensor, uniforms: Tensor) -> Tensor:

@@ -18,7 +18,7 @@ from typing import Literal
 
 from torch import Tensor
 
-from led_rl.decoding.distributions import centred, entropy_nats
+from led_rl.decoding.distributions import entropy_nats, log_probabilities
 
 MASS_FLOOR = 1e-6
 DEFAULT_DEPTH = 8
@@ -118,6 +118,5 @@ def mix(exploit: Tensor, explored: Tensor, peak: Tensor) -> Tensor:
 
 def layer_mass(logits: Tensor, tokens: Tensor, temperature: float) -> Tensor:
     """Absolute probabilities of the kept tokens. logits (B, D, V), tokens (B, K) -> (B, D, K)."""
-    scaled = centred(logits, temperature)
-    total = scaled.exp().sum(-1, keepdim=True)
-    return scaled.gather(-1, tokens.unsqueeze(1).expand(-1, logits.shape[1], -1)).exp() / total
+    log_mass = log_probabilities(logits, temperature)
+    return log_mass.gather(-1, tokens.unsqueeze(1).expand(-1, logits.shape[1], -1)).exp()
