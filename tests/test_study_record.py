@@ -9,18 +9,20 @@ from led_rl.report.record import export_record, results_block, speed_block, upda
 
 ROOT = Path(__file__).parents[1]
 STUDY = ROOT / "results" / "countdown_default"
+SMOLLM2 = ROOT / "results" / "smollm2"
 SPEED = ROOT / "results" / "speed"
 
 
 @pytest.mark.parametrize(
-    ("marker", "block"),
+    ("readme", "marker", "block"),
     [
-        ("results", lambda: results_block(STUDY)),
-        ("speed", lambda: speed_block(SPEED / "decoding", SPEED / "grpo.json")),
+        ("README.md", "results", lambda: results_block(STUDY)),
+        ("README.md", "speed", lambda: speed_block(SPEED / "decoding", SPEED / "grpo.json")),
+        ("results/smollm2/README.md", "results", lambda: results_block(SMOLLM2)),
     ],
 )
-def test_the_readme_says_what_the_record_says(marker, block):
-    text = (ROOT / "README.md").read_text()
+def test_the_readme_says_what_the_record_says(readme, marker, block):
+    text = (ROOT / readme).read_text()
     written = text.partition(f"<!-- {marker}: begin -->")[2].partition(f"<!-- {marker}: end -->")[0]
     assert written.strip() == block().strip()
 
@@ -39,6 +41,19 @@ def test_the_record_shows_what_the_default_run_is_for():
     }
     assert plain[last["rl_step"]]["1"] >= plain[0]["1"] + 0.15
     assert plain[last["rl_step"]]["16"] <= plain[0]["16"]
+
+
+def test_smollm2_shows_the_asymmetry():
+    """Reward up, the final layer's entropy down, the intermediate layers' not, by the committed files."""
+    own = [row for row in read_jsonl(SMOLLM2 / "probe.jsonl") if row["text"] == "own" and row["final_norm"]]
+    assert own[-1]["entropy_final_nats"] <= own[0]["entropy_final_nats"] * 2 / 3
+    assert own[-1]["entropy_intermediate_nats"] > own[0]["entropy_intermediate_nats"] * 4 / 5
+    (change,) = [
+        row
+        for row in read_jsonl(SMOLLM2 / "eval" / "changes.jsonl")
+        if (row["arm"], row["k"], row["to_step"]) == ("plain", 1, own[-1]["rl_step"])
+    ]
+    assert change["ci95"][0] > 0
 
 
 def test_export_leaves_samples_and_weights_out(tmp_path):
