@@ -6,7 +6,7 @@ from typing import Any
 from transformers import PreTrainedTokenizerBase
 
 from led_rl.decoding.prompting import answered
-from led_rl.tasks.answers import last_boxed, response
+from led_rl.tasks.answers import boxed_answer
 from led_rl.tasks.problem import Problem, Task
 
 
@@ -56,5 +56,4 @@ class FormatReward:
         self.reader = reader
 
     def __call__(self, *, completions: Sequence[Any], problem_id: Sequence[str], **columns: Any) -> list[float]:
-        answers = (response(text) for _, text in self.reader.read(completions, problem_id))
-        return [float(answer is not None and bool(last_boxed(answer))) for answer in answers]
+        return [float(isinstance(boxed_answer(text), str)) for _, text in self.reader.read(completions, problem_id)]

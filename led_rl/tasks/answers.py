@@ -6,6 +6,8 @@ Pure text, one pass, linear in the length whatever a model writes.
 import re
 from typing import Literal
 
+from led_rl.tasks.problem import Grade
+
 Thinking = Literal["required", "optional"]
 
 THINK_OPEN = "<think>"
@@ -27,6 +29,14 @@ def response(completion: str, thinking: Thinking = "optional") -> str | None:
     if not close and thinking == "required":
         return None
     return None if THINK_OPEN in tail else tail
+
+
+def boxed_answer(completion: str, thinking: Thinking = "optional") -> str | Grade:
+    """What the last box after the reasoning holds, never empty; where there is no such answer, the verdict on that."""
+    text = response(completion, thinking)
+    if text is None:
+        return Grade("unclosed_think")
+    return last_boxed(text) or Grade("no_answer")
 
 
 def last_boxed(text: str) -> str | None:

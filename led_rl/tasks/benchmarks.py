@@ -20,7 +20,7 @@ from types import MappingProxyType
 from typing import Literal
 
 from led_rl.tasks import contamination, grading
-from led_rl.tasks.answers import Thinking, last_boxed, response
+from led_rl.tasks.answers import Thinking, boxed_answer
 from led_rl.tasks.problem import SPLITS, Grade, Problem, Split
 from led_rl.tasks.sources import SOURCES, Kind, Row, check_file, check_revision, from_file, from_hub
 
@@ -190,12 +190,9 @@ def judge_choice(gold: str, completion: str, thinking: Thinking = "optional") ->
     Anything else is "unparsable", the text of the right choice too: the prompt asks for the letter, and a choice can
     itself read like another's letter.
     """
-    text = response(completion, thinking)
-    if text is None:
-        return Grade("unclosed_think")
-    answer = last_boxed(text)
-    if not answer:
-        return Grade("no_answer")
+    answer = boxed_answer(completion, thinking)
+    if isinstance(answer, Grade):
+        return answer
     letter = _letter(answer)
     if letter is None:
         return Grade("unparsable", answer)

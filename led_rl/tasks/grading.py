@@ -22,7 +22,7 @@ from collections.abc import Sequence
 from fractions import Fraction
 from typing import TypeVar
 
-from led_rl.tasks.answers import Thinking, last_boxed, response
+from led_rl.tasks.answers import Thinking, boxed_answer, last_boxed
 from led_rl.tasks.latex import (
     MAX_CHARS,
     MAX_ITEMS,
@@ -84,12 +84,9 @@ def judge(gold: str, completion: str, thinking: Thinking = "optional") -> Grade:
     `latex.refusal`. "timeout": the child process ran out of time, CPU or memory. Raises RuntimeError only if the child
     process cannot start.
     """
-    text = response(completion, thinking)
-    if text is None:
-        return Grade("unclosed_think")
-    answer = last_boxed(text)
-    if not answer:
-        return Grade("no_answer")
+    answer = boxed_answer(completion, thinking)
+    if isinstance(answer, Grade):
+        return answer
     if len(answer) > 4 * MAX_CHARS:
         return Grade("unparsable", answer)
     try:

@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
-from led_rl.tasks.answers import Thinking, last_boxed, response
+from led_rl.tasks.answers import Thinking, boxed_answer
 from led_rl.tasks.arithmetic import NotArithmeticError, parse_arithmetic
 from led_rl.tasks.problem import SPLITS, Grade, Problem, Split
 from led_rl.tasks.sandbox import SANDBOX, START_S
@@ -125,12 +125,9 @@ class GymTask:
         Raises KeyError for a problem of another task.
         """
         entry = problem.data["entry"]
-        text = response(completion, self.thinking)
-        if text is None:
-            return Grade("unclosed_think")
-        answer = last_boxed(text)
-        if not answer:
-            return Grade("no_answer")
+        answer = boxed_answer(completion, self.thinking)
+        if isinstance(answer, Grade):
+            return answer
         if len(answer) > MAX_ANSWER_CHARS:
             return Grade("unparsable", answer)
         if wrapped := re.fullmatch(r"\$?\\text\{([^{}]*)\}\$?", answer):
