@@ -1,13 +1,10 @@
 """A search over recipes: what is done is skipped, what is begun goes on, and the table drops no cell."""
 
-import json
 import shutil
-import subprocess
-import sys
 
 import pytest
 import yaml
-from test_scripts import PRETRAIN, SCRIPTS, TRAIN, execute, here
+from test_scripts import PRETRAIN, SCRIPTS, TRAIN, command, execute, here
 
 from led_rl.config import parse
 from led_rl.matrix import Base, Cell, MatrixConfig, run_matrix, stages
@@ -105,15 +102,15 @@ def test_the_shipped_search_parses_and_every_command_of_it_parses():
     from led_rl.rl.config import TrainConfig, grpo_arguments
 
     for cell in search.cells:
-        for command in stages(search, cell):
-            name = command[1].rpartition("/")[2].removesuffix(".py")
+        for stage in stages(search, cell):
+            name = stage[1].rpartition("/")[2].removesuffix(".py")
             if name == "train_grpo":
                 default = SCRIPTS.parent / "configs" / "countdown_grpo.yaml"
-                grpo_arguments(parse(TrainConfig, "", command[2:], default)[0])
+                grpo_arguments(parse(TrainConfig, "", stage[2:], default)[0])
             elif name == "pretrain_base":
-                parse(PretrainConfig, "", command[2:], SCRIPTS.parent / "configs" / "base_countdown.yaml")
+                parse(PretrainConfig, "", stage[2:], SCRIPTS.parent / "configs" / "base_countdown.yaml")
             elif name == "eval_led":
-                parse(EvalConfig, "", command[2:])
+                parse(EvalConfig, "", stage[2:])
 
 
 def test_no_time_is_no_work(tmp_path):
@@ -138,8 +135,7 @@ def search(tmp_path_factory):
     }
     write_text(root / "plan.yaml", yaml.safe_dump(plan))
     for only in ("[one]", "[one,two]"):
-        line = [sys.executable, str(SCRIPTS / "run_matrix.py"), "--config", str(root / "plan.yaml"), "--only", only]
-        done = execute(line, root)
+        done = execute(command("run_matrix", "--config", root / "plan.yaml", "--only", only), root)
         assert done.returncode == 0, done.stderr[-3000:]
     return root, done.stdout
 
@@ -156,7 +152,7 @@ class TestSearch:
         root, _ = search
         results = shutil.copytree(root / "results", tmp_path / "results")
         write_text(results / "README.md", "# Search\n<!-- search: begin -->\n<!-- search: end -->\n")
-        here([sys.executable, str(SCRIPTS / "report.py"), "--search", str(results)])
+        here(command("report", "--search", results))
         rows = read_jsonl(results / "search.jsonl")
         assert [row["cell"] for row in rows] == ["one", "two"]
         text = (results / "README.md").read_text()
@@ -177,12 +173,7 @@ def test_a_search_without_records_is_an_error(tmp_path):
 
 def test_a_failed_stage_ends_the_search(tmp_path):
     bad = Cell("bad", "why", str(tmp_path / "no_model"))
-    plan = {**json.loads(json.dumps({"bases": [], "cells": [vars(bad)]})), "output_dir": str(tmp_path / "runs")}
+    plan = {"bases": [], "cells": [vars(bad)], "output_dir": str(tmp_path / "runs")}
     write_text(tmp_path / "plan.yaml", yaml.safe_dump(plan))
-    done = subprocess.run(
-        [sys.executable, str(SCRIPTS / "run_matrix.py"), "--config", str(tmp_path / "plan.yaml")],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = execute(command("run_matrix", "--config", tmp_path / "plan.yaml"), tmp_path)
     assert done.returncode == 1 and "cell bad: this stage failed" in done.stderr and "no_model" in done.stderr
