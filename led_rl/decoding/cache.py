@@ -123,8 +123,8 @@ class ColumnCache(Cache):
                 buffer[:rows, :, first:before] = 0
         self.window.first = first
 
-    def move_rows(self, sources: Tensor, targets: Tensor) -> None:
-        """Overwrite rows `targets` by rows `sources`, which are free afterwards."""
+    def copy_rows(self, sources: Tensor, targets: Tensor) -> None:
+        """Overwrite rows `targets` by rows `sources`; no row is in both."""
         columns = slice(self.window.first, self.window.column)
         for layer in self.columns:
             if layer.is_initialized:

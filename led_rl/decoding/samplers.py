@@ -5,7 +5,7 @@ and of the row's uniform numbers. Letters: B rows, D depths, K kept tokens, H wi
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol, Self
 
 import torch
@@ -30,6 +30,7 @@ class Step:
         thinking: (B,) bool, True between `<think>` and `</think>`.
         record: whether log-probabilities are wanted.
         hook: logits processors, applied to the final layer's logits (B, V) before temperature.
+        logits: (B, V) of the final layer where they are read already, for samplers that share a step.
     """
 
     states: dict[int, Tensor]
@@ -38,6 +39,18 @@ class Step:
     thinking: Tensor
     record: bool = False
     hook: LogitsHook | None = None
+    logits: Tensor | None = None
+
+    def of(self, rows: Tensor) -> Self:
+        """The same step as some of its rows (R,) see it. `hook` must be None, for it knows all rows."""
+        return replace(
+            self,
+            states={depth: state[rows] for depth, state in self.states.items()},
+            keys=self.keys[rows],
+            positions=self.positions[rows],
+            thinking=self.thinking[rows],
+            logits=None if self.logits is None else self.logits[rows],
+        )
 
     def uniform(self, stream: int) -> Tensor:
         """(B,) float64 in [0, 1)."""
@@ -194,7 +207,7 @@ class Latent:
 
 def final_logits(step: Step, lens: Lens) -> Tensor:
     """(B, V) logits of the final layer, logits processors applied."""
-    logits = lens.logits(step.states[0], 0, True)
+    logits = lens.logits(step.states[0], 0, True) if step.logits is None else step.logits
     return logits if step.hook is None else step.hook(logits)
 
 

@@ -12,7 +12,7 @@ from led_rl.decoding.samplers import Greedy, Latent, Plain, Sampler, Truncation
 from led_rl.decoding.soft_thinking import SoftThinking
 from led_rl.models.lens import Lens
 
-PLAIN, TOP_K, LED_PREFIX = "plain", "top_k", "led_"
+PLAIN, TOP_K, LED_PREFIX, SOFT_PREFIX = "plain", "top_k", "led_", "soft_"
 CHANGE = "@"
 # LED and its controls, one of each for every preset.
 _LATENT: dict[str, type[Latent]] = {LED_PREFIX: Latent, "explore_final_": ExploreFinal, "explore_base_": ExploreBase}
@@ -31,6 +31,7 @@ class Arm:
         build: temperature, model and the tokens that are always fed as themselves (end tokens, `</think>`) to sampler;
             ValueError if the model is too small for it.
         needs_base: the model must be a `PairedLens`, with the run's base beside the policy.
+        alone: it feeds mixtures of embeddings, so it cannot share the engine's rows with other arms.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Arm:
     settings: dict[str, Any]
     build: Build
     needs_base: bool = False
+    alone: bool = False
 
     @property
     def key(self) -> str:
@@ -101,7 +103,7 @@ def resolve(names: Sequence[str], matched: Matched) -> list[Arm]:
                 raise ValueError("arm 'top_k' is the control of a LED arm and takes its k: name a LED arm beside it")
             arms.extend(_plain(name, k, matched) for k in ks)
         elif name in _RIVALS:
-            arms.append(Arm(name, None, asdict(matched), _rival(name, matched)))
+            arms.append(Arm(name, None, asdict(matched), _rival(name, matched), alone=name.startswith(SOFT_PREFIX)))
         else:
             prefix = next((prefix for prefix in _LATENT if name.startswith(prefix)), None)
             if prefix is None:

@@ -1,4 +1,8 @@
-"""An evaluation from its configuration to its records: every checkpoint x arm x temperature."""
+"""An evaluation from its configuration to its records: every checkpoint x arm x temperature.
+
+All arms and temperatures of a checkpoint are sampled in one pass of the engine: with common random numbers most of
+their samples are the same, wholly or up to some token, and are computed once.
+"""
 
 import dataclasses
 import logging
@@ -18,7 +22,7 @@ from led_rl.decoding.engine import Engine, EngineConfig
 from led_rl.decoding.prompting import PromptConfig, encode_prompts, think_tokens
 from led_rl.eval.arms import Arm, default_arms, resolve
 from led_rl.eval.config import PRECISIONS, EvalConfig
-from led_rl.eval.rollouts import Rollouts, cell_file, finished
+from led_rl.eval.rollouts import Cell, Rollouts
 from led_rl.eval.scoring import score
 from led_rl.eval.targets import Target, Targets, find_targets
 from led_rl.models.lens import Lens
@@ -71,41 +75,33 @@ def evaluate(config: EvalConfig) -> Path:
         write_json(plan.eval_dir / "eval.json", {**record, "processes": fabric.world_size})
     mine = problems[fabric.global_rank :: fabric.world_size]
     rollouts = Rollouts(plan.task, mine, encoded, config.num_samples, config.seed)
-    cells = [
-        (t, arm, temperature) for t in plan.targets.models for arm in plan.arms for temperature in config.temperatures
-    ]
-    missing = {index: rollouts.missing(finished(plan.eval_dir, *cell)) for index, cell in enumerate(cells)}
+    groups = _groups(plan, config)
+    missing = [rollouts.missing([cell.finished(plan.eval_dir) for cell in group]) for group in groups]
     fabric.barrier()  # every process has read what is done before any writes more
-    total = sum(len(samples) for left in missing.values() for _, samples in left)
+    total = sum(len(one.cells) for left in missing for one in left)
     bar = tqdm(total=total, desc="evaluate", unit="sample", disable=not fabric.is_global_zero)
     loaded = first
     if base is not None:
         fabric.to_device(base.model)
-    for index, (target, arm, temperature) in enumerate(cells):
-        if not missing[index]:
+    for group, left in zip(groups, missing, strict=True):
+        if not left:
             continue
+        target = group[0].target
         if target != loaded:
             policy, loaded = _load(target, config), target
         fabric.to_device(policy.model)
-        bar.set_postfix_str(f"{target.checkpoint} {arm.key} T={temperature:g}")
-        lens = _lens(arm, policy, base)
+        arms = dict.fromkeys(cell.arm.key for cell in group)
+        bar.set_postfix_str(f"{target.checkpoint} {' '.join(arms)}")
+        lens = _lens(group[0].arm, policy, base)
         engine = Engine(
             lens,
-            arm.build(temperature, lens, _hard_tokens(policy)),
+            [cell.arm.build(cell.temperature, lens, _hard_tokens(policy)) for cell in group],
             policy.end_tokens,
             EngineConfig(plan.max_new_tokens, config.max_rows, config.max_batch_tokens),
             think_tokens(policy.tokenizer),
         )
-        cell: Row = {
-            "checkpoint": target.checkpoint,
-            "rl_step": target.rl_step,
-            "arm": arm.name,
-            "top_k": arm.top_k,
-            "temperature": temperature,
-        }
-        path = cell_file(plan.eval_dir, target, arm, temperature, fabric.global_rank)
         with fabric.autocast():
-            for count in rollouts.write(path, cell, engine, policy, missing[index]):
+            for count in rollouts.write(plan.eval_dir, fabric.global_rank, group, engine, policy, left):
                 bar.update(count)
     bar.close()
     fabric.barrier()
@@ -114,6 +110,19 @@ def evaluate(config: EvalConfig) -> Path:
         _show(plan.eval_dir.parent, scores.results)
     fabric.barrier()
     return plan.eval_dir.parent
+
+
+def _groups(plan: _Plan, config: EvalConfig) -> list[list[Cell]]:
+    """The cells that one pass of the engine samples together: those of a checkpoint that read the same models and feed
+    the tokens they draw."""
+    groups: list[list[Cell]] = []
+    for target in plan.targets.models:
+        cells = [Cell(target, arm, temperature) for arm in plan.arms for temperature in config.temperatures]
+        joint = [cell for cell in cells if not cell.arm.alone]
+        for needs_base in (False, True):
+            groups.append([cell for cell in joint if cell.arm.needs_base == needs_base])
+        groups.extend([cell] for cell in cells if cell.arm.alone)
+    return [group for group in groups if group]
 
 
 def launch(config: EvalConfig, target: Target) -> Fabric:

@@ -1,7 +1,9 @@
 """Samples on disk: one JSON line a sample, appended as they finish, never sampled twice."""
 
 import time
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from led_rl.decoding.engine import Completion, Engine, Prompt
@@ -16,23 +18,48 @@ from led_rl.tasks.problem import Problem, Task
 FLUSH_S = 5.0
 
 
-def cell_file(eval_dir: Path, target: Target, arm: Arm, temperature: float, rank: int) -> Path:
-    """Where one process writes one cell's samples."""
-    return eval_dir / "samples" / target.checkpoint / f"{arm.key}-T{temperature:g}.rank{rank}.jsonl"
+@dataclass(frozen=True)
+class Cell:
+    """One checkpoint, arm and temperature."""
+
+    target: Target
+    arm: Arm
+    temperature: float
+
+    @property
+    def row(self) -> Row:
+        """What each of its samples records of it."""
+        return {
+            "checkpoint": self.target.checkpoint,
+            "rl_step": self.target.rl_step,
+            "arm": self.arm.name,
+            "top_k": self.arm.top_k,
+            "temperature": self.temperature,
+        }
+
+    def file(self, eval_dir: Path, rank: int | str) -> Path:
+        """Where one process writes its samples; with `*` for the rank, the pattern of all of them."""
+        return eval_dir / "samples" / self.target.checkpoint / f"{self.arm.key}-T{self.temperature:g}.rank{rank}.jsonl"
+
+    def finished(self, eval_dir: Path) -> set[tuple[str, int]]:
+        """(problem id, sample) of every sample on disk, whichever process wrote it."""
+        pattern = self.file(eval_dir, "*")
+        return {
+            (row["problem_id"], row["sample"]) for path in pattern.parent.glob(pattern.name) for row in iter_jsonl(path)
+        }
 
 
-def finished(eval_dir: Path, target: Target, arm: Arm, temperature: float) -> set[tuple[str, int]]:
-    """(problem id, sample) of every sample on disk, whichever process wrote it."""
-    folder = eval_dir / "samples" / target.checkpoint
-    return {
-        (row["problem_id"], row["sample"])
-        for path in folder.glob(f"{arm.key}-T{temperature:g}.rank*.jsonl")
-        for row in iter_jsonl(path)
-    }
+@dataclass(frozen=True)
+class Missing:
+    """A sample to be drawn, and the cells (indices) that lack it."""
+
+    problem: Problem
+    sample: int
+    cells: tuple[int, ...]
 
 
 class Rollouts:
-    """Samples and grades the missing samples of a cell.
+    """Samples and grades the missing samples of cells.
 
     Args:
         task: prompts and grader.
@@ -53,64 +80,74 @@ class Rollouts:
         self.task, self.problems, self.encoded = task, problems, encoded
         self.num_samples, self.seed = num_samples, seed
 
-    def missing(self, done: set[tuple[str, int]]) -> list[tuple[Problem, list[int]]]:
-        """Problems with the sample indices that are not done, those with none left out."""
-        wanted = [
-            (problem, [sample for sample in range(self.num_samples) if (problem.id, sample) not in done])
-            for problem in self.problems
+    def missing(self, done: Sequence[set[tuple[str, int]]]) -> list[Missing]:
+        """What cells lack that have these samples, ordered by problem."""
+        everything = [(problem, sample) for problem in self.problems for sample in range(self.num_samples)]
+        found = [
+            Missing(problem, sample, tuple(i for i, cell in enumerate(done) if (problem.id, sample) not in cell))
+            for problem, sample in everything
         ]
-        return [(problem, samples) for problem, samples in wanted if samples]
+        return [one for one in found if one.cells]
 
     def write(
         self,
-        path: Path,
-        cell: Row,
+        eval_dir: Path,
+        rank: int,
+        cells: Sequence[Cell],
         engine: Engine,
         policy: Policy,
-        missing: Sequence[tuple[Problem, list[int]]],
+        missing: Sequence[Missing],
     ) -> Iterator[int]:
-        """Sample, grade and append; yields the number of samples after each append."""
+        """Sample, grade and append; yields the number of samples after each append. The engine has a sampler a cell."""
+        groups: dict[str, list[Missing]] = defaultdict(list)
+        for one in missing:
+            groups[one.problem.id].append(one)
+        asked = list(groups.values())
         prompts = [
-            Prompt(self.encoded[problem.id], [sample_key(self.seed, problem.id, sample) for sample in samples])
-            for problem, samples in missing
+            Prompt(
+                self.encoded[group[0].problem.id],
+                [sample_key(self.seed, one.problem.id, one.sample) for one in group],
+                [one.cells for one in group],
+            )
+            for group in asked
         ]
+        paths = [cell.file(eval_dir, rank) for cell in cells]
         ready: list[Completion] = []
         since = time.monotonic()
+
+        def append() -> int:
+            rows: list[list[Row]] = [[] for _ in cells]
+            tokens = sum(len(completion.tokens) for completion in ready)
+            for completion in ready:
+                share = (time.monotonic() - since) * len(completion.tokens) / tokens
+                graded = self._graded(asked[completion.prompt][completion.sample], completion, policy)
+                for index in completion.samplers:
+                    wall_s = round(share / len(completion.samplers), 6)
+                    rows[index].append({**cells[index].row, **graded, "wall_s": wall_s})
+            for path, lines in zip(paths, rows, strict=True):
+                if lines:
+                    append_jsonl(path, lines)
+            return sum(len(lines) for lines in rows)
+
         for completion in engine.stream(prompts):
             ready.append(completion)
             if time.monotonic() - since >= FLUSH_S:
-                yield self._append(path, cell, policy, missing, ready, time.monotonic() - since)
+                yield append()
                 ready, since = [], time.monotonic()
-        yield self._append(path, cell, policy, missing, ready, time.monotonic() - since)
+        yield append()
 
-    def _append(
-        self,
-        path: Path,
-        cell: Row,
-        policy: Policy,
-        missing: Sequence[tuple[Problem, list[int]]],
-        ready: Sequence[Completion],
-        wall_s: float,
-    ) -> int:
-        tokens = sum(len(completion.tokens) for completion in ready)
-        rows = []
-        for completion in ready:
-            problem, samples = missing[completion.prompt]
-            text = decode(policy.tokenizer, completion.tokens)
-            grade = self.task.grade(problem, answered(policy.tokenizer, self.encoded[problem.id], text))
-            rows.append(
-                {
-                    **cell,
-                    "problem_id": problem.id,
-                    "sample": samples[completion.sample],
-                    "correct": grade.correct,
-                    "status": grade.status,
-                    "answer": grade.answer,
-                    "length_tokens": len(completion.tokens),
-                    "truncated": completion.truncated,
-                    "wall_s": round(wall_s * len(completion.tokens) / tokens, 6),
-                    "completion": text,
-                }
-            )
-        append_jsonl(path, rows)
-        return len(rows)
+    def _graded(self, asked: Missing, completion: Completion, policy: Policy) -> Row:
+        """What all cells that drew this completion record of it."""
+        text = decode(policy.tokenizer, completion.tokens)
+        problem = asked.problem
+        grade = self.task.grade(problem, answered(policy.tokenizer, self.encoded[problem.id], text))
+        return {
+            "problem_id": problem.id,
+            "sample": asked.sample,
+            "correct": grade.correct,
+            "status": grade.status,
+            "answer": grade.answer,
+            "length_tokens": len(completion.tokens),
+            "truncated": completion.truncated,
+            "completion": text,
+        }

@@ -155,7 +155,8 @@ def _result(cell: Cell, table: Table, complete: dict[str, ProblemTally], n: int,
     """One row of results.jsonl. With no complete problem pass_at_k is {} and the means are null.
 
     `problems` are the ones used, `incomplete_problems` the planned or seen ones that lack samples. pass_at_k are
-    fractions; tokens_per_s is tokens over the wall time of their batches.
+    fractions; tokens_per_s is tokens over the wall time of their batches, which arms that ran together share evenly:
+    what an evaluation costs, not how fast an arm is alone (scripts/bench_decoding.py).
     """
     samples = n * len(complete)
     statuses: Counter[str] = Counter()

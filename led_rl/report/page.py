@@ -162,8 +162,8 @@ def _results_table(results: Sequence[Row]) -> str:
             ]
         )
     note = (
-        "Only problems with all their samples count. Tokens are the mean completion length, tokens/s the speed of the "
-        "evaluation on the machine named below. Every k is in results.jsonl."
+        "Only problems with all their samples count. Tokens are the mean completion length, tokens/s what the "
+        "evaluation made, its arms sampled together, on the machine named below. Every k is in results.jsonl."
     )
     return heading + _table(columns, body, text_columns=2) + _note(note)
 

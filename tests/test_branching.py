@@ -1,0 +1,190 @@
+"""Several samplers in one pass: each draws what it draws alone, whatever the limits, and what they share runs once."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from test_engine import EOS, FUZZ_BUDGET, FUZZ_END, FUZZ_KEYS, FUZZ_LONGEST, POOL, Script, keys, led_of, random_prompts
+
+from led_rl.decoding.branching import branch
+from led_rl.decoding.confident import Confident
+from led_rl.decoding.controls import ExploreFinal
+from led_rl.decoding.dola import DoLa
+from led_rl.decoding.engine import Completion, Engine, EngineConfig, Prompt, ThinkTokens
+from led_rl.decoding.led import LED
+from led_rl.decoding.samplers import Greedy, Plain, Truncation
+from led_rl.decoding.soft_thinking import SoftThinking
+from led_rl.eval.config import EvalConfig
+from led_rl.eval.evaluate import evaluate
+from led_rl.records import read_jsonl
+
+
+def many(lens):
+    return [
+        Plain(),
+        Plain(Truncation(top_k=4)),
+        led_of(lens),
+        ExploreFinal.of(LED(3, 4, True), Truncation(0.8), lens),
+        Plain(Truncation(0.5, top_p=0.9)),
+        Greedy(),
+        DoLa.of("low", Truncation(), lens),
+        Confident(Truncation(), (0, 1, 2)),
+    ]
+
+
+def apart(lens, samplers, asked, end, limits, think=None):
+    """(prompt, sample, sampler) -> tokens, one sampler after another."""
+    return {
+        (one.prompt, one.sample, index): one.tokens
+        for index, sampler in enumerate(samplers)
+        for one in Engine(lens, sampler, end, limits, think).run(asked)
+    }
+
+
+def by_sampler(completions):
+    found = {}
+    for one in completions:
+        for index in one.samplers:
+            assert (one.prompt, one.sample, index) not in found
+            found[one.prompt, one.sample, index] = one.tokens
+    return found
+
+
+def test_where_samplers_part():
+    """A row whose three members agree, one that parts in two, one in three, and one with a single member."""
+    drawn = torch.tensor([[5, 5, 5, -1], [7, 5, 7, 5], [3, 2, 1, 2], [-1, -1, 9, -1]])
+    members = drawn >= 0
+    branches = branch(drawn, members)
+    assert branches.tokens.tolist() == [5, 7, 3, 9]
+    assert branches.staying.int().tolist() == [[1, 1, 1, 0], [1, 0, 1, 0], [1, 0, 0, 0], [0, 0, 1, 0]]
+    parted = zip(branches.sources.tolist(), branches.new_tokens.tolist(), branches.members.int().tolist(), strict=True)
+    assert sorted(parted) == [(1, 5, [0, 1, 0, 1]), (2, 1, [0, 0, 1, 0]), (2, 2, [0, 1, 0, 1])]
+    assert members.all(-1).tolist() == [False, True, True, False]  # the caller's own table is left alone
+
+
+@pytest.mark.parametrize("limits", [(512, 10**6), (1, 10**6), (2, 10**6), (5, 10**6), (40, 320), (40, 900)])
+def test_together_equals_apart(lens64, limits):
+    """Eight samplers; one row (every branch begins again) to all; token budgets that force refills and shifts."""
+    asked = [Prompt(prompt, keys(prompt, 3)) for prompt in random_prompts((2, 11, 40, 1, 7, 7))]
+    end, think = [EOS, *range(5, 20)], ThinkTokens(10, 11)
+    samplers = many(lens64)
+    want = apart(lens64, samplers, asked, end, EngineConfig(24), think)
+    have = Engine(lens64, samplers, end, EngineConfig(24, *limits), think).run(asked)
+    assert by_sampler(have) == want
+    assert len(have) < len(want)
+
+
+def test_rows_are_shared_up_to_the_first_difference(lens64):
+    """Three scripts of one key: the forward passes hold one row, then two, then three."""
+    rows = []
+
+    class Counting(Script):
+        def draw(self, step, lens):
+            rows.append(len(step.keys))
+            return super().draw(step, lens)
+
+    plays = [{0: [6, 7, 8, 9, EOS]}, {0: [6, 7, 8, EOS]}, {0: [6, 2, 8, 9, EOS]}]
+    have = Engine(lens64, [Counting(play) for play in plays], [EOS], EngineConfig(8)).run([Prompt([5], [0])])
+    assert have == [
+        Completion(0, 0, [6, 7, 8, 9, EOS], False, (0,)),
+        Completion(0, 0, [6, 7, 8, EOS], False, (1,)),
+        Completion(0, 0, [6, 2, 8, 9, EOS], False, (2,)),
+    ]
+    same = Engine(lens64, [Script(plays[0])] * 3, [EOS], EngineConfig(8)).run([Prompt([5], [0])])
+    assert same == [Completion(0, 0, [6, 7, 8, 9, EOS], False, (0, 1, 2))]
+    assert rows == [1] * 14  # a sampler sees the rows it is a member of, once a token
+
+
+def test_only_what_is_wanted(lens64):
+    """Samples wanted by some of the samplers, by one, and by none."""
+    wanted = [[0, 1, 2], [2], [], [1, 0]]
+    samplers, end, limits = many(lens64)[:3], [EOS, *range(5, 20)], EngineConfig(24)
+    asked = [Prompt([5, 6], keys("a", 4), wanted), Prompt([7], keys("b", 4), [[]] * 4)]
+    have = by_sampler(Engine(lens64, samplers, end, limits).run(asked))
+    everything = apart(lens64, samplers, [Prompt([5, 6], keys("a", 4))], end, limits)
+    assert have == {
+        (0, sample, index): everything[0, sample, index] for sample, who in enumerate(wanted) for index in who
+    }
+
+
+@pytest.mark.parametrize("wanted", [[[0]], [[0], [2]], [[0], [-1]]])
+def test_wanted_by_nobody_known(lens64, wanted):
+    engine = Engine(lens64, [Plain(), Greedy()], [EOS], EngineConfig(5))
+    with pytest.raises(ValueError, match=r"prompt 0 has wanted_by=.*each of its 2 keys, some of the 2 samplers"):
+        engine.run([Prompt([5], keys("a", 2), wanted)])
+
+
+def test_mixtures_of_embeddings_are_no_tokens(lens64):
+    engine = Engine(lens64, [Plain(), SoftThinking(Truncation())], [EOS], EngineConfig(5))
+    with pytest.raises(ValueError, match=r"SoftThinking feeds mixtures of embeddings.*run it alone"):
+        engine.run([Prompt([5], [0])])
+
+
+def test_log_q_is_one_samplers(lens64):
+    with pytest.raises(ValueError, match=r"record=True with 2 samplers.*run it alone"):
+        Engine(lens64, [Plain(), Greedy()], [EOS], EngineConfig(5), record=True)
+
+
+@pytest.fixture(scope="module")
+def expected(lens64):
+    """(pool index, key, sampler) -> tokens, each alone in the engine."""
+    samplers = many(lens64)[:5]
+    asked = [Prompt(prompt, range(FUZZ_KEYS)) for prompt in POOL]
+    return samplers, apart(lens64, samplers, asked, FUZZ_END, EngineConfig(FUZZ_BUDGET))
+
+
+@settings(max_examples=40, deadline=None, derandomize=True)
+@given(
+    asked=st.lists(
+        st.tuples(
+            st.integers(0, len(POOL) - 1),
+            st.lists(st.tuples(st.integers(0, FUZZ_KEYS - 1), st.sets(st.integers(0, 4))), max_size=5),
+        ),
+        max_size=7,
+    ),
+    rows=st.integers(1, 16),
+    batch_tokens=st.sampled_from([FUZZ_LONGEST, 150, 400, 1_000, 10**6]),
+)
+def test_any_mixture(lens64, expected, asked, rows, batch_tokens):
+    """Whatever is wanted by whom, within whatever limits: exactly that comes back, once, and it is right."""
+    samplers, alone = expected
+    engine = Engine(lens64, samplers, FUZZ_END, EngineConfig(FUZZ_BUDGET, rows, batch_tokens))
+    prompts = [Prompt(POOL[i], [key for key, _ in pairs], [sorted(who) for _, who in pairs]) for i, pairs in asked]
+    have = by_sampler(engine.stream(prompts))
+    assert have == {
+        (place, sample, index): alone[pool, key, index]
+        for place, (pool, pairs) in enumerate(asked)
+        for sample, (key, who) in enumerate(pairs)
+        for index in who
+    }
+
+
+# A whole evaluation.
+
+
+def evaluated(run, home, *arms):
+    """(checkpoint, file) -> (problem, sample) -> completion, after an evaluation of these arms into `home`."""
+    evaluate(
+        EvalConfig(
+            ckpt=str(run.path), arms=list(arms), temperatures=[0.7, 1.3], num_problems=5, num_samples=4,
+            output_dir=str(home), devices=1, accelerator="cpu", steps=[4], max_rows=24,
+        )
+    )  # fmt: skip
+    return {
+        path.name: {(row["problem_id"], row["sample"]): (row["completion"], row["arm"]) for row in read_jsonl(path)}
+        for path in (home / "eval" / "samples" / "checkpoint-4").glob("*.jsonl")
+    }
+
+
+def test_an_evaluation_samples_arms_together_as_apart(tiny_run, threads, tmp_path):
+    """All at once, each by itself, and in pieces: an arm first, two more later, then the rest."""
+    arms = ("plain", "led_countdown", "explore_base_countdown", "soft_thinking", "greedy")
+    together = evaluated(tiny_run, tmp_path / "together", *arms)
+    assert {len(rows) for rows in together.values()} == {20}
+    for arm in arms:
+        apart = evaluated(tiny_run, tmp_path / arm, arm)
+        assert len(apart) == 2
+        assert apart == {name: rows for name, rows in together.items() if name.startswith(f"{arm}-")}
+    for count in (1, 3, 5):
+        pieces = evaluated(tiny_run, tmp_path / "pieces", *arms[:count])
+    assert pieces == together
