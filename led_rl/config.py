@@ -65,3 +65,13 @@ def guarded(main: Callable[[Sequence[str] | None], int], argv: Sequence[str] | N
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+
+
+def defaults(config: Any) -> dict[str, Any]:
+    """What the options of this configuration (a dataclass) are where nobody names them, as a plain dictionary."""
+    found: dict[str, Any] = {}
+    for field in dataclasses.fields(config):
+        value = field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
+        if value is not dataclasses.MISSING:
+            found[field.name] = dataclasses.asdict(value) if dataclasses.is_dataclass(value) else value
+    return found

@@ -74,22 +74,35 @@ class RunFolder:
                 found.append(Checkpoint(path, int(match.group(1))))
         return sorted(found, key=lambda checkpoint: checkpoint.step)
 
-    def begin(self, config: Mapping[str, Any], seeds: Mapping[str, int], resume: bool, **facts: Any) -> None:
+    def begin(
+        self,
+        config: Mapping[str, Any],
+        seeds: Mapping[str, int],
+        resume: bool,
+        defaults: Mapping[str, Any] | None = None,
+        **facts: Any,
+    ) -> None:
         """Claim the folder for this configuration and record what makes it, and facts that evaluation will ask for.
+
+        A run begun before an option was there counts as begun with the option's default, from `defaults`.
 
         Raises:
             ValueError: if it holds another run, or on resume, a run of another configuration.
         """
-        settled = {key: value for key, value in config.items() if key not in ("resume", "output_dir")}
+        settled, defaults = (
+            {key: value for key, value in options.items() if key not in ("resume", "output_dir")}
+            for options in (config, defaults or {})
+        )
         occupied = self.record_file.exists() or self.config_file.exists() or any(self.path.glob("checkpoint-*"))
         if occupied and not resume:
             raise ValueError(
                 f"output_dir={self.path} holds another run: go on with it with --resume, or choose another --output_dir"
             )
         if occupied:
-            before = self.config()
+            now, missing = _flat(settled), object()
+            before = _flat(defaults) | _flat(self.config())
             changed = sorted(
-                key for key in _flat(settled).keys() | _flat(before).keys() if _differs(settled, before, key)
+                key for key in now.keys() | before.keys() if now.get(key, missing) != before.get(key, missing)
             )
             if changed:
                 raise ValueError(
@@ -183,8 +196,3 @@ def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
         else:
             flat[f"{prefix}{key}"] = value
     return flat
-
-
-def _differs(one: Mapping[str, Any], other: Mapping[str, Any], key: str) -> bool:
-    missing = object()
-    return bool(_flat(one).get(key, missing) != _flat(other).get(key, missing))

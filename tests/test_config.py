@@ -11,7 +11,7 @@ from led_rl.config import guarded, parse
 from led_rl.eval.config import EvalConfig
 from led_rl.pretrain.train import PretrainConfig
 from led_rl.pretrain.warmup import WarmupConfig
-from led_rl.rl.config import OWNED, LoraConfig, TrainConfig, grpo_arguments
+from led_rl.rl.config import OWNED, LoraConfig, RewardConfig, TrainConfig, grpo_arguments
 from led_rl.tasks.countdown import CountdownConfig
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -228,6 +228,14 @@ def test_a_refusal_is_one_line(capsys, argv):
         (TrainConfig, ["--task.countdown.numbers", "9"], "countdown.numbers=9: 2 to 6"),
         (TrainConfig, ["--lora.r", "-1"], "lora.r=-1: a rank, or 0"),
         (TrainConfig, ["--probe.problems", "0"], "probe.problems=0: must be at least 1"),
+        (TrainConfig, ["--reward.trace=-1"], "reward.trace=-1.0: a weight, or 0"),
+        (TrainConfig, ["--reward.trace", "0.5", "--task.name", "gsm8k"], "0.5 with task.name='gsm8k': only the traces"),
+        (
+            TrainConfig,
+            ["--reward.trace", "1", "--task.name", "countdown+gsm8k"],
+            "reward.trace=1.0 with task.name='countdown+gsm8k': only the traces of countdown have a grammar to reward; "
+            "set reward.trace=0, or task.name=countdown",
+        ),
         (PretrainConfig, ["--model.layers", "1"], "model.layers=1: at least 2 layers"),
         (PretrainConfig, ["--model.width", "33"], "multiple of 2 x heads"),
         (PretrainConfig, ["--data.solution_rate", "2"], "data.solution_rate=2.0: a probability lies in 0..1"),
@@ -317,6 +325,20 @@ def test_a_bare_no_is_a_strategy(tmp_path):
     options = ["--grpo.max_steps", "5", "--grpo.save_strategy", "no"]
     parsed, _ = train_config("--output_dir", str(tmp_path), *options)
     assert grpo_arguments(parsed).save_strategy == "no"
+
+
+@pytest.mark.parametrize(
+    ("reward", "names", "weights"),
+    [
+        (RewardConfig(), ["correct"], [1.0]),
+        (RewardConfig(format=0.5), ["correct", "format"], [1.0, 0.5]),
+        (RewardConfig(trace=0.25), ["correct", "trace"], [1.0, 0.25]),
+        (RewardConfig(format=0.5, trace=0.25), ["correct", "format", "trace"], [1.0, 0.5, 0.25]),
+    ],
+)
+def test_only_rewards_of_some_weight_reach_trl(tmp_path, reward, names, weights):
+    assert list(reward.weights) == names
+    assert arguments_of(tmp_path, TrainConfig(output_dir=str(tmp_path), reward=reward)).reward_weights == weights
 
 
 def test_seed_and_folder_reach_trl(tmp_path):

@@ -4,9 +4,11 @@ import random
 from itertools import islice, permutations
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
-from led_rl.tasks.countdown import Countdown, CountdownConfig, identity
-from led_rl.tasks.countdown_trace import COMPUTATION, Place, legal_next
+from led_rl.tasks.countdown import Countdown, CountdownConfig, identity, render
+from led_rl.tasks.countdown_trace import COMPUTATION, Place, follows, legal_next
 from led_rl.tasks.problem import Problem
 
 SPACES = [
@@ -33,6 +35,12 @@ def place_after(problem, text, config):
 
 def places(problem, words, config):
     return [legal_next(problem, words[:end], config) for end in range(len(words) + 1)]
+
+
+def follows_word_by_word(problem, words, config):
+    """The definition of `follows`, slow."""
+    found = places(problem, words, config)
+    return all(word in place.legal for place, word in zip(found, words, strict=False)) and found[-1].kind == "end"
 
 
 @pytest.mark.parametrize("config", SPACES, ids=lambda config: f"{config.numbers}{config.operators}")
@@ -163,3 +171,99 @@ def test_every_legal_word_leads_to_the_end(config):
         solved += right
     assert solved > 0
     assert set(COMPUTATION) == {"operand1", "operator", "operand2"}
+
+
+# A space of dead ends too: 20 + 20 leaves nothing to do with 3 and a number above 27.
+NARROW = CountdownConfig(numbers=3, max_number=20, max_value=30, max_target=30, operators="+-")
+DOCUMENTS = [
+    (config, *document)
+    for config in (*SPACES, NARROW)
+    for document in islice(Countdown(config).documents("train", 1, max_attempts=3, solution_rate=0.3), 60)
+]
+
+
+def edited(words, vocabulary, draw):
+    """The words after one change: some deleted, replaced, inserted, doubled, swapped or cut off, or all tried again."""
+    at, word = draw(st.integers(0, len(words) - 1)), draw(st.sampled_from(vocabulary))
+    kind = draw(st.sampled_from(["delete", "replace", "insert", "truncate", "double", "again", "swap"]))
+    if kind == "delete":
+        return words[:at] + words[at + 1 :]
+    if kind == "insert":
+        return [*words[:at], word, *words[at:]]
+    if kind == "truncate":
+        return words[:at]
+    if kind == "double":
+        return words[:at] + words[at : at + draw(st.integers(1, 13))] + words[at:]
+    if kind == "again" and "</think>" in words:
+        cut = words.index("</think>")
+        return [*words[:cut], ";", *words]
+    if kind == "swap":
+        other = draw(st.integers(0, len(words) - 1))
+        return [words[{at: other, other: at}.get(place, place)] for place in range(len(words))]
+    return [*words[:at], word, *words[at + 1 :]]
+
+
+class TestFollows:
+    @settings(max_examples=800, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    @given(st.data())
+    def test_it_is_legal_next_word_by_word(self, data):
+        config, prompt, completion = data.draw(st.sampled_from(DOCUMENTS))
+        problem, words = parsed(prompt), completion.split()
+        assert follows(problem, words, config)
+        vocabulary = sorted({*words, *Countdown(config).vocabulary()[:40], "0", "007", "-1", "x", "\uff11"})
+        for _ in range(data.draw(st.integers(1, 2))):
+            words = edited(words, vocabulary, data.draw) or ["no"]
+        assert follows(problem, words, config) == follows_word_by_word(problem, words, config)
+
+    def test_steps_chosen_at_random_and_written_by_the_writer(self):
+        """Attempts with dead ends, and with wrong results that box, verdict and all later steps go along with."""
+        rng, sound = random.Random(0), 0
+        for config, prompt, _ in DOCUMENTS * 5:
+            problem, attempts = parsed(prompt), []
+            for _ in range(rng.randint(1, 2)):
+                left, steps = list(problem.data["numbers"]), []
+                while len(left) > 1 and rng.random() < 0.97:
+                    a, b = sorted(rng.sample(range(len(left)), 2), key=left.__getitem__, reverse=rng.random() < 0.9)
+                    a, b, operator = left[a], left[b], rng.choice(config.operators)
+                    right = {"+": a + b, "-": a - b, "*": a * b, "/": a // b}[operator]
+                    result = max(1, right + (rng.random() < 0.1))
+                    left.remove(a)
+                    left.remove(b)
+                    left.append(result)
+                    steps.append((a, operator, b, result))
+                attempts.append(tuple(steps))
+            if all(attempts):
+                words = render(attempts, problem.data["target"]).split()
+                assert follows(problem, words, config) == follows_word_by_word(problem, words, config), (prompt, words)
+                sound += follows(problem, words, config)
+        assert 100 < sound < 1000
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            "",
+            "yes </think> \\boxed{ ( 13 + 6 ) - 4 }",
+            "</think> \\boxed{ ( 13 + 6 ) - 4 }",
+            "13 + 6 = 19 , 19 - 4 = 15 yes",  # thinking never closes
+            "13 + 6 = 19 , 19 - 4 = 15 no </think> \\boxed{ ( 13 + 6 ) - 4 }",  # a wrong verdict
+            "13 + 6 = 20 , 20 - 4 = 16 no </think> \\boxed{ ( 13 + 6 ) - 4 }",  # a wrong result
+            "13 + 6 = 19 , 13 + 4 = 17 no </think> \\boxed{ 13 + 4 }",  # a number used twice
+            "13 + 6 = 19 no </think> \\boxed{ 13 + 6 }",  # a number left
+            "6 + 13 = 19 , 19 - 4 = 15 yes </think> \\boxed{ ( 6 + 13 ) - 4 }",  # the larger operand comes first
+            "13 / 6 = 2 , 4 - 2 = 2 no </think> \\boxed{ 4 - ( 13 / 6 ) }",  # a remainder
+            "13 * 6 = 78 , 78 * 4 = 312 no </think> \\boxed{ ( 13 * 6 ) * 4 }",  # above max_value
+            "13 + 6 = 19 , 19 - 4 = 15 yes </think> \\boxed{ ( 13 - 4 ) + 6 }",  # another expression in the box
+            "13 + 6 = 19 , 19 - 4 = 15 yes </think> \\boxed{ ( 13 + 6 ) - 4",
+            "13 + 6 = 19 , 19 - 4 = 15 yes </think> \\boxed{ ( 13 + 6 ) - 4 } }",
+            "13 + 6 = 19 , 19 - 4 = 15 yes ; </think> \\boxed{ ( 13 + 6 ) - 4 }",
+            "13 + 6 = 19 , 19 - 4 = 15 yes ; 13 + 6 = 19 , 19 - 4 = 15 yes </think> \\boxed{ ( 13 + 6 ) - 4 }",
+        ],
+    )
+    def test_a_fault_anywhere_is_a_fault(self, text):
+        problem, config = problem_of((6, 4, 13), 15), CountdownConfig()
+        assert not follows(problem, text.split(), config)
+        assert not follows_word_by_word(problem, text.split(), config)
+
+    def test_an_honest_failure_follows(self):
+        text = "13 + 6 = 19 , 19 + 4 = 23 no </think> \\boxed{ ( 13 + 6 ) + 4 }"
+        assert follows(problem_of((6, 4, 13), 15), text.split(), CountdownConfig())

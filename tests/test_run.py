@@ -103,6 +103,18 @@ def test_resume_of_nothing_begins(run):
     assert len(read_json(run.record_file)["sessions"]) == 2
 
 
+def test_a_run_that_is_older_than_an_option_was_begun_with_its_default(run):
+    """Every new option refused the runs begun before it."""
+    run.begin(CONFIG, SEEDS, resume=False)
+    known = {"seed": 7, "reward": {"trace": 0.0}, "resume": False, "output_dir": "elsewhere"}
+    run.begin({**CONFIG, "reward": {"trace": 0.0}}, SEEDS, resume=True, defaults=known)
+    assert len(read_json(run.record_file)["sessions"]) == 2
+    with pytest.raises(ValueError, match=r"\(reward.trace differ\)"):
+        run.begin({**CONFIG, "reward": {"trace": 0.5}}, SEEDS, resume=True, defaults=known)
+    with pytest.raises(ValueError, match=r"\(reward.trace differ\)"):
+        run.begin({**CONFIG, "reward": {"trace": 0.0}}, SEEDS, resume=True)
+
+
 @pytest.mark.parametrize(
     ("changed", "named"),
     [

@@ -315,6 +315,18 @@ class TestTraining:
         reward = read.Scalars("train/reward")
         assert [point.step for point in reward] == list(range(1, STEPS + 1))
 
+    def test_every_reward_counts_with_its_own_weight(self, base, tmp_path):
+        run = tmp_path / "run"
+        batch = ["--grpo.max_steps", "2", "--grpo.per_device_train_batch_size", "64"]
+        here(training(base, run, "--reward.format", "0.25", "--reward.trace", "0.5", *batch))
+        read = events(run / "tb")
+        parts = ("reward", *(f"rewards/{name}/mean" for name in ("correct", "format", "trace")))
+        columns = [[point.value for point in read.Scalars(f"train/{part}")] for part in parts]
+        for reward, correct, form, trace in zip(*columns, strict=True):
+            assert reward == pytest.approx(correct + 0.25 * form + 0.5 * trace)
+            assert 0 < trace < 1
+        assert len({tuple(column) for column in columns}) == 4, "parts that are equal cannot tell weights apart"
+
     def test_the_probe_changes_neither_randomness_nor_training(self, workspace, base, trained):
         """There is no way to leave the probe out, so a run whose probe draws four times as many samples stands for it:
         a probe that touched a generator or the weights would touch them differently."""

@@ -11,6 +11,7 @@ import lightning
 import torch
 from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint
 
+from led_rl.config import defaults
 from led_rl.models.loading import Policy
 from led_rl.pretrain.callback import ProbeCallback
 from led_rl.pretrain.data import DocumentData
@@ -67,7 +68,8 @@ def fit(policy: Policy, data: DocumentData, probe: EntropyProbe, config: FitConf
     started = time.monotonic()
     run = RunFolder(Path(config.output_dir))
     before = read_json(run.record_file)["sessions"][-1] if config.resume and run.record_file.exists() else {}
-    run.begin(plain, {"seed": config.seed, "probe_seed": probe.config.seed}, config.resume)
+    seeds = {"seed": config.seed, "probe_seed": probe.config.seed}
+    run.begin(plain, seeds, config.resume, defaults(config))
     if "validation_loss_nats" in before:
         facts = {field.name: before[field.name] for field in dataclasses.fields(Fitted) if field.name != "path"}
         run.finish(**facts)

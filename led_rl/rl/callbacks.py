@@ -15,6 +15,7 @@ METRICS = {
     "reward_std": "reward_std",
     "rewards/correct/mean": "reward_correct",
     "rewards/format/mean": "reward_format",
+    "rewards/trace/mean": "reward_trace",
     "frac_reward_zero_std": "zero_std_groups_rate",
     "entropy": "entropy_sampling_nats",
     "completions/mean_length": "length_tokens",

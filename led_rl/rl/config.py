@@ -63,13 +63,22 @@ class RewardConfig:
 
     Args:
         format: weight of the format reward: 1 for a completion that closes its thinking and boxes an answer; 0 for none
+        trace: weight of the trace reward: 1 for a countdown completion whose whole trace is sound; 0 for none
     """
 
     format: float = 0.0
+    trace: float = 0.0
 
     def __post_init__(self) -> None:
-        if self.format < 0:
-            raise ValueError(f"reward.format={self.format}: a weight, or 0 for no format reward")
+        for name, weight in (("format", self.format), ("trace", self.trace)):
+            if weight < 0:
+                raise ValueError(f"reward.{name}={weight}: a weight, or 0 for no {name} reward")
+
+    @property
+    def weights(self) -> dict[str, float]:
+        """Weight of each reward that counts, by its name, correctness first."""
+        beside = {"format": self.format, "trace": self.trace}
+        return {"correct": 1.0} | {name: weight for name, weight in beside.items() if weight}
 
 
 @dataclass(frozen=True)
@@ -111,6 +120,11 @@ class TrainConfig:
     def __post_init__(self) -> None:
         if self.problems is not None and self.problems < 1:
             raise ValueError(f"problems={self.problems}: at least 1, or leave it out for as many as the steps need")
+        if self.reward.trace and self.task.name != "countdown":
+            raise ValueError(
+                f"reward.trace={self.reward.trace} with task.name={self.task.name!r}: only the traces of countdown "
+                "have a grammar to reward; set reward.trace=0, or task.name=countdown"
+            )
 
 
 OWNED = {
@@ -119,7 +133,7 @@ OWNED = {
     "data_seed": "seed",
     "report_to": "nothing: records and event files are always written",
     "resume_from_checkpoint": "resume",
-    "reward_weights": "reward.format",
+    "reward_weights": "reward.format and reward.trace",
     "chat_template_kwargs": "prompt.template",
     "disable_tqdm": "nothing: the progress bar is led_rl's",
 }
@@ -152,7 +166,7 @@ def grpo_arguments(config: TrainConfig) -> Any:
             output_dir=config.output_dir,
             seed=config.seed,
             data_seed=config.seed,
-            reward_weights=[1.0, config.reward.format] if config.reward.format else None,
+            reward_weights=list(config.reward.weights.values()),
             chat_template_kwargs=config.prompt.template or None,
             report_to="none",
             disable_tqdm=True,

@@ -1,4 +1,4 @@
-"""The rewards: the task's own grader, the same that evaluation calls, and the form of an answer."""
+"""The rewards: the task's own grader, the same that evaluation calls; the form of an answer; a trace that is sound."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -6,7 +6,9 @@ from typing import Any
 from transformers import PreTrainedTokenizerBase
 
 from led_rl.decoding.prompting import answered
-from led_rl.tasks.answers import boxed_answer
+from led_rl.tasks.answers import THINK_OPEN, boxed_answer
+from led_rl.tasks.countdown import CountdownConfig
+from led_rl.tasks.countdown_trace import follows
 from led_rl.tasks.problem import Problem, Task
 
 
@@ -57,3 +59,19 @@ class FormatReward:
 
     def __call__(self, *, completions: Sequence[Any], problem_id: Sequence[str], **columns: Any) -> list[float]:
         return [float(isinstance(boxed_answer(text), str)) for _, text in self.reader.read(completions, problem_id)]
+
+
+class TraceReward:
+    """1.0 for a countdown completion whose every word follows the grammar of traces, to its end, else 0.0: numbers that
+    are there, right results, right verdicts, and the last attempt in the box, whether it reaches the target or not."""
+
+    __name__ = "trace"
+
+    def __init__(self, config: CountdownConfig, reader: Reader) -> None:
+        self.config, self.reader = config, reader
+
+    def __call__(self, *, completions: Sequence[Any], problem_id: Sequence[str], **columns: Any) -> list[float]:
+        return [
+            float(follows(problem, text.lstrip().removeprefix(THINK_OPEN).split(), self.config))
+            for problem, text in self.reader.read(completions, problem_id)
+        ]

@@ -12,6 +12,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.integrations.integration_utils import TensorBoardCallback
 from transformers.trainer_callback import PrinterCallback, ProgressCallback
 
+from led_rl.config import defaults
 from led_rl.decoding.prompting import PromptConfig, dress, encode_prompts
 from led_rl.models.lens import Lens
 from led_rl.models.loading import check_source, load_policy
@@ -21,7 +22,7 @@ from led_rl.probe.tensorboard import run_logger
 from led_rl.records import Row
 from led_rl.rl.callbacks import ProbeCallback, ProgressBar, RecordCallback
 from led_rl.rl.config import ALL_LINEAR, LoraConfig, TrainConfig, grpo_arguments
-from led_rl.rl.rewards import CorrectReward, FormatReward, Reader
+from led_rl.rl.rewards import CorrectReward, FormatReward, Reader, TraceReward
 from led_rl.rl.trainer import EngineGRPOTrainer
 from led_rl.run import RunFolder
 from led_rl.tasks.problem import Problem, Task
@@ -46,11 +47,16 @@ def train(config: TrainConfig, plain: Row) -> Path:
     problems = task.problems("train", _problems_needed(config, arguments), config.seed)
     encoded = encode_prompts(policy.tokenizer, [task.prompt(problem) for problem in problems], config.prompt)
     reader = Reader(policy.tokenizer, problems, encoded)
+    rewards: dict[str, Any] = {
+        "correct": CorrectReward(task, reader),
+        "format": FormatReward(reader),
+        "trace": TraceReward(config.task.countdown, reader),
+    }
     probe = EntropyProbe(task, policy.tokenizer, policy.end_tokens, config.probe, config.prompt)
 
     run = RunFolder(Path(config.output_dir))
     seeds = {"seed": config.seed, "probe_seed": config.probe.seed}
-    run.begin(plain, seeds, config.resume, training_problems=len(problems))
+    run.begin(plain, seeds, config.resume, defaults(config), training_problems=len(problems))
     started = time.monotonic()
     seed_everything(config.seed, verbose=False)
     checkpoints = run.checkpoints()
@@ -62,7 +68,7 @@ def train(config: TrainConfig, plain: Row) -> Path:
         model=policy.model,
         processing_class=policy.tokenizer,
         args=arguments,
-        reward_funcs=[CorrectReward(task, reader), *([FormatReward(reader)] if config.reward.format else [])],
+        reward_funcs=[rewards[name] for name in config.reward.weights],
         train_dataset=_dataset(task, problems, policy.tokenizer, config.prompt),
         peft_config=_peft(config.lora, policy.model),
         rollout=config.rollout,

@@ -7,9 +7,10 @@ another way, and a place with one is where a word that differs is a mistake.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Literal
 
-from led_rl.tasks.countdown import OPERATORS, CountdownConfig, Step, Trace, expression_of, operations, pairs
+from led_rl.tasks.countdown import OPERATORS, CountdownConfig, Step, Trace, expression_of, operations, pairs, render
 from led_rl.tasks.problem import Problem
 
 Kind = Literal[
@@ -28,6 +29,7 @@ Kind = Literal[
 ]
 COMPUTATION: tuple[Kind, ...] = ("operand1", "operator", "operand2")  # the choices that decide what is computed
 _STEP: tuple[Kind, ...] = ("operand1", "operator", "operand2", "equals", "result")
+_STRIDE = len(_STEP) + 1  # a separator or a verdict follows each step
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,26 @@ def legal_next(problem: Problem, words: Sequence[str], config: CountdownConfig) 
     if words and words[-1] == "no":
         return Place("again", (";", "</think>"))
     return _Attempt.of(words, numbers, config).place(target)
+
+
+def follows(problem: Problem, words: Sequence[str], config: CountdownConfig) -> bool:
+    """Whether these words are a whole completion of the grammar: `legal_next` has each of them after those before it,
+    and `end` after the last. One pass, linear in the length whatever a model writes.
+
+    Only operands and operators are read; the writer then writes these attempts down, and the words must be the same.
+    """
+    numbers, target = problem.data["numbers"], problem.data["target"]
+    thinking = list(takewhile(lambda word: word != "</think>", words))
+    length = _STRIDE * (len(numbers) - 1)
+    attempts: list[Trace] = []
+    for begin in range(0, len(thinking), length + 1):  # a `;` follows each attempt but the last
+        if attempts and attempts[-1][-1][3] == target:  # nothing is tried after a `yes`
+            return False
+        attempt = _written(thinking[begin : begin + length], numbers, config)
+        if attempt is None:
+            return False
+        attempts.append(attempt)
+    return bool(attempts) and list(words) == render(attempts, target).split()
 
 
 @dataclass(frozen=True)
@@ -119,6 +141,20 @@ class _Attempt:
         found = {word[column] for word in words if word[: len(chosen)] == chosen}
         ordered = sorted(found, key=OPERATORS.index if _STEP[done] == "operator" else int)
         return Place(_STEP[done], tuple(ordered))
+
+
+def _written(words: Sequence[str], numbers: Sequence[int], config: CountdownConfig) -> Trace | None:
+    """The attempt with the operands and operators of these words; None if it is not of these numbers to the last."""
+    steps, left = list[Step](), tuple(numbers)
+    for begin in range(0, _STRIDE * (len(numbers) - 1), _STRIDE):
+        chosen = tuple(words[begin : begin + len(COMPUTATION)])
+        possible = (step for i, j in pairs(len(left)) for step in operations(left[i], left[j], config))
+        step = next((step for step in possible if tuple(map(str, step[:3])) == chosen), None)
+        if step is None:
+            return None
+        steps.append(step)
+        left = _without(left, step)
+    return tuple(steps)
 
 
 def _boxed(attempt: _Attempt, after: Sequence[str]) -> Place:
