@@ -73,5 +73,6 @@ def defaults(config: Any) -> dict[str, Any]:
     for field in dataclasses.fields(config):
         value = field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
         if value is not dataclasses.MISSING:
-            found[field.name] = dataclasses.asdict(value) if dataclasses.is_dataclass(value) else value
+            nested = dataclasses.is_dataclass(value) and not isinstance(value, type)
+            found[field.name] = dataclasses.asdict(value) if nested else value
     return found
