@@ -184,6 +184,7 @@ class _Run:
             for index, prompt in enumerate(prompts)
             for sample in range(len(prompt.keys))
         ]
+        self.asked = len(self.entries)
         self.waiting = deque(index for index, entry in enumerate(self.entries) if entry.samplers)
         self.longest = max(len(prompt.input_ids) for prompt in prompts)
         span = self.longest + config.max_new_tokens
@@ -380,7 +381,8 @@ class _Run:
         self.branches[number] -= 1
         if not self.branches[number]:
             self.open -= 1
-            self.closed += 1
+            # A branch that began again is one of the rows that its first entry took.
+            self.closed += number < self.asked
 
     def _forward(self) -> None:
         """Feed the tokens just drawn; the states of the next step come back."""
