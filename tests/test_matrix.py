@@ -129,9 +129,13 @@ def search(tmp_path_factory):
         "bases": [{"name": "base", "pretrain": nested(PRETRAIN)}],
         "cells": [
             {"name": "one", "why": "does it run?", "model": "base", "train": nested(TRAIN)},
-            {"name": "two", "why": "a lower rate?", "model": "base", "train": slower},
+            {"name": "two", "why": "a lower rate?", "model": "base", "train": slower, "evaluate": {"steps": [6]}},
         ],
-        "evaluate": {"num_problems": 3, "num_samples": 2, "arms": ["plain", "top_k", "led_countdown"]},
+        "evaluate": {
+            "num_problems": 3,
+            "num_samples": 2,
+            "arms": ["plain", "top_k", "led_countdown", "explore_base_countdown"],
+        },
     }
     write_text(root / "plan.yaml", yaml.safe_dump(plan))
     for only in ("[one]", "[one,two]"):
@@ -161,8 +165,11 @@ class TestSearch:
             record = read_jsonl(results / "cells" / row["cell"] / "eval" / "results.jsonl")
             (plain,) = [one for one in record if (one["arm"], one["rl_step"], one["temperature"]) == ("plain", 6, 1.0)]
             assert row["after"]["pass_at_1"] == plain["pass_at_k"]["1"]
-            assert set(row["led_minus"]) == {"0.6", "1", "1.4"}
-            assert set(row["led_minus"]["1"]) == {"plain", "top_k"}
+            assert [(one["arm"], one["temperature"]) for one in row["led_minus"]] == [
+                ("led_countdown", temperature) for temperature in (0.6, 1.0, 1.4)
+            ]
+            assert row["led_minus"][1].keys() == {"arm", "temperature", "plain", "top_k", "explore_base"}
+        assert rows[0]["before"] == rows[1]["before"]  # evaluated in the first cell only
         assert "--grpo.learning_rate 1e-05" in rows[1]["differs"]
 
 

@@ -4,7 +4,7 @@ Reads `<search>/cells/<name>/`, the exported record of each cell with its `cell.
 points, entropies in nats.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from led_rl.records import Row, read_json, read_jsonl
@@ -25,12 +25,17 @@ BASELINE_COLUMNS = BASELINES[1:]  # against plain sampling the gain of truncatio
 def search_rows(folder: Path) -> list[Row]:
     """A row for each cell that has a record, in order of name.
 
-    ValueError if there is none.
+    ValueError if there is none, or none of a cell's base.
     """
-    cells = sorted((folder / "cells").glob("*/cell.json"))
+    cells = [path.parent for path in sorted((folder / "cells").glob("*/cell.json"))]
     if not cells:
         raise ValueError(f"{folder}/cells holds no record of a cell: run scripts/run_matrix.py first")
-    return [_row(path.parent) for path in cells]
+    # A base is evaluated once, in whichever cell names its step 0, and stands for all cells that began from it.
+    bases: dict[str, Path] = {}
+    for cell in cells:
+        if 0 in _steps(cell):
+            bases.setdefault(_base(cell), cell)
+    return [_row(cell, bases) for cell in cells]
 
 
 def search_block(rows: Sequence[Row]) -> str:
@@ -38,23 +43,24 @@ def search_block(rows: Sequence[Row]) -> str:
     against = " | ".join(f"LED - {name}" for name in BASELINE_COLUMNS)
     lines = [
         "| cell | asks | differs | steps | final entropy | intermediate | pass@1 | pass@16 | slope of pass@16 over T | "
-        f"T | {against} | minutes |",
-        "|" + "---|" * (11 + len(BASELINE_COLUMNS)),
+        f"LED | T | {against} | minutes |",
+        "|" + "---|" * (12 + len(BASELINE_COLUMNS)),
     ]
     for row in rows:
-        first = True
-        for temperature, differences in row["led_minus"].items():
-            shown = [_interval(differences.get(name)) for name in BASELINE_COLUMNS]
-            left = _left(row) if first else [""] * 9
-            right = f"{row['wall_s'] / 60:.0f}" if first else ""
-            lines.append(f"| {' | '.join([*left, temperature, *shown, right])} |")
-            first = False
+        near = nearest_temperature(compared["temperature"] for compared in row["led_minus"])
+        shown_here = [compared for compared in row["led_minus"] if compared["temperature"] == near]
+        for index, compared in enumerate(shown_here):
+            shown = [_interval(compared.get(name)) for name in BASELINE_COLUMNS]
+            left = [""] * 9 if index else _left(row)
+            right = "" if index else f"{row['wall_s'] / 60:.0f}"
+            middle = [compared["arm"], f"{compared['temperature']:g}"]
+            lines.append(f"| {' | '.join([*left, *middle, *shown, right])} |")
     lines += [
         "",
         "Validation split; after the last step, beside step 0 in brackets. Entropies: own samples at T = 1, final "
         "norm; pass@k: plain sampling at T = 1. Points, with 95% paired bootstrap intervals over problems, common "
         "random numbers in all arms; bold where an interval excludes 0. Minutes: training and probe, with other "
-        "work on the machine, so a cost and no benchmark.",
+        "work on the machine, so a cost and no benchmark. Other temperatures: search.jsonl.",
     ]
     return "\n".join(lines)
 
@@ -78,49 +84,73 @@ def _left(row: Row) -> list[str]:
     ]
 
 
-def _row(folder: Path) -> Row:
+def _steps(folder: Path) -> list[int]:
+    return sorted({row["rl_step"] for row in read_jsonl(folder / "eval" / "results.jsonl")})
+
+
+def _base(folder: Path) -> str:
+    """Fingerprint of the weights that a cell began from."""
+    models = read_json(folder / "eval" / "eval.json")["models"]
+    if "base" not in models:
+        raise ValueError(f"{folder}: its evaluation knows no base; name step 0, or an explore_base arm, in `evaluate`")
+    return str(models["base"]["fingerprint"])
+
+
+def _row(folder: Path, bases: Mapping[str, Path]) -> Row:
+    if _base(folder) not in bases:
+        raise ValueError(f"{folder}: its base was not evaluated in any cell: name step 0 in the `evaluate` of one")
     cell, run = read_json(folder / "cell.json"), read_json(folder / "run.json")
-    probe = [
-        row
-        for row in latest(read_jsonl(folder / "probe.jsonl"), "rl_step", "text", "final_norm")
-        if row["text"] == "own" and row["final_norm"]
-    ]
-    results, slopes, comparisons = (
-        read_jsonl(folder / "eval" / f"{name}.jsonl") for name in ("results", "slopes", "comparisons")
-    )
-    steps = sorted({row["rl_step"] for row in results})
-    k = headline_k([row["k"] for row in slopes])
-    temperature = nearest_temperature(row["temperature"] for row in results)
-
-    def at(step: int) -> Row:
-        entropy = min(probe, key=lambda row: abs(row["rl_step"] - step))
-        (plain,) = (
-            row for row in results if (row["arm"], row["rl_step"], row["temperature"]) == (PLAIN, step, temperature)
-        )
-        (slope,) = (row for row in slopes if (row["arm"], row["rl_step"], row["k"]) == (PLAIN, step, k))
-        return {
-            "entropy_final_nats": entropy["entropy_final_nats"],
-            "entropy_intermediate_nats": entropy["entropy_intermediate_nats"],
-            "pass_at_1": plain["pass_at_k"]["1"],
-            "pass_at_16": plain["pass_at_k"][str(k)],
-            "slope": {"difference": slope["slope"], "ci95": slope["ci95"]},
+    last = _steps(folder)[-1]
+    led_minus: list[Row] = []
+    for arm, temperature, compared in _led_comparisons(folder, last):
+        kept = {
+            baseline_kind(row): {name: row[name] for name in ("difference", "ci95", "problems_differing")}
+            for row in compared
         }
-
-    led_minus: dict[str, Row] = {}
-    for row in comparisons:
-        if row["arm"].startswith(LED_PREFIX) and row["rl_step"] == steps[-1] and row["k"] == k:
-            kept = {name: row[name] for name in ("difference", "ci95", "problems_differing")}
-            led_minus.setdefault(f"{row['temperature']:g}", {})[baseline_kind(row)] = kept
+        led_minus.append({"arm": arm, "temperature": temperature, **kept})
     return {
         "cell": cell["name"],
         "why": cell["why"],
         "differs": cell["differs"],
         "rl_steps": run["sessions"][-1]["rl_steps"],
         "wall_s": sum(session.get("wall_s", 0.0) for session in run["sessions"]),
-        "before": at(steps[0]),
-        "after": at(steps[-1]),
+        "before": _levels(bases[_base(folder)], 0),
+        "after": _levels(folder, last),
         "led_minus": led_minus,
     }
+
+
+def _levels(folder: Path, step: int) -> Row:
+    """Entropies and plain sampling's scores at one step of a cell."""
+    probe = [
+        row
+        for row in latest(read_jsonl(folder / "probe.jsonl"), "rl_step", "text", "final_norm")
+        if row["text"] == "own" and row["final_norm"]
+    ]
+    results, slopes = (read_jsonl(folder / "eval" / f"{name}.jsonl") for name in ("results", "slopes"))
+    k = headline_k([row["k"] for row in slopes])
+    temperature = nearest_temperature(row["temperature"] for row in results)
+    entropy = min(probe, key=lambda row: abs(row["rl_step"] - step))
+    (plain,) = (
+        row for row in results if (row["arm"], row["rl_step"], row["temperature"]) == (PLAIN, step, temperature)
+    )
+    (slope,) = (row for row in slopes if (row["arm"], row["rl_step"], row["k"]) == (PLAIN, step, k))
+    return {
+        "entropy_final_nats": entropy["entropy_final_nats"],
+        "entropy_intermediate_nats": entropy["entropy_intermediate_nats"],
+        "pass_at_1": plain["pass_at_k"]["1"],
+        "pass_at_16": plain["pass_at_k"][str(k)],
+        "slope": {"difference": slope["slope"], "ci95": slope["ci95"]},
+    }
+
+
+def _led_comparisons(folder: Path, step: int) -> Iterator[tuple[str, float, list[Row]]]:
+    """The comparisons of each LED arm at each temperature, at the headline's k."""
+    rows = read_jsonl(folder / "eval" / "comparisons.jsonl")
+    k = headline_k([row["k"] for row in rows])
+    chosen = [row for row in rows if row["arm"].startswith(LED_PREFIX) and (row["rl_step"], row["k"]) == (step, k)]
+    for arm, temperature in sorted({(row["arm"], row["temperature"]) for row in chosen}):
+        yield arm, temperature, [row for row in chosen if (row["arm"], row["temperature"]) == (arm, temperature)]
 
 
 def _interval(row: Row | None) -> str:
