@@ -6,12 +6,13 @@ uniform numbers, and both are the same until it differs. Letters: B rows, A samp
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
-from led_rl.decoding.samplers import Sampler, Step, final_logits
+from led_rl.decoding.distributions import Support
+from led_rl.decoding.samplers import Sampler, Step, Truncation
 from led_rl.models.lens import Lens
 
 NOTHING = -1  # where a sampler is no member of a row
@@ -36,6 +37,59 @@ class Branches:
     members: Tensor
 
 
+@dataclass
+class _Memory:
+    """What samplers that draw from one step all need, computed once, for all its rows."""
+
+    step: Step
+    logits: Tensor | None = None
+    supports: dict[Truncation, Support] = field(default_factory=dict)
+    uniforms: dict[int, Tensor] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Part(Step):
+    """Some rows of a step, as one sampler sees them."""
+
+    memory: _Memory
+    rows: Tensor
+
+    @classmethod
+    def of(cls, memory: _Memory, rows: Tensor) -> "_Part":
+        step = memory.step
+        return cls(
+            states={},
+            keys=step.keys[rows],
+            positions=step.positions[rows],
+            thinking=step.thinking[rows],
+            memory=memory,
+            rows=rows,
+        )
+
+    def state(self, depth: int, rows: Tensor | None = None) -> Tensor:
+        return self.memory.step.state(depth, self.rows if rows is None else self.rows[rows])
+
+    def logits(self, lens: Lens) -> Tensor:
+        return self._all_logits(lens)[self.rows]
+
+    def support(self, truncation: Truncation, lens: Lens) -> Support:
+        known = self.memory.supports
+        if truncation not in known:
+            known[truncation] = truncation.support(self._all_logits(lens))
+        return known[truncation].of(self.rows)
+
+    def uniform(self, stream: int) -> Tensor:
+        known = self.memory.uniforms
+        if stream not in known:
+            known[stream] = self.memory.step.uniform(stream)
+        return known[stream][self.rows]
+
+    def _all_logits(self, lens: Lens) -> Tensor:
+        if self.memory.logits is None:
+            self.memory.logits = self.memory.step.logits(lens)
+        return self.memory.logits
+
+
 def draw_together(samplers: Sequence[Sampler], members: Tensor, step: Step, lens: Lens) -> Tensor:
     """Every sampler's token for the rows it is a member of.
 
@@ -51,13 +105,12 @@ def draw_together(samplers: Sequence[Sampler], members: Tensor, step: Step, lens
     Raises:
         ValueError: if a sampler feeds anything but its tokens.
     """
-    step = replace(step, logits=final_logits(step, lens))
+    memory = _Memory(step)
     drawn = torch.full(members.shape, NOTHING, device=members.device)
     for index, sampler in enumerate(samplers):
         rows = members[:, index].nonzero().squeeze(-1)
         if len(rows):
-            own = step if len(rows) == len(members) else step.of(rows)
-            draw = sampler.draw(own, lens)
+            draw = sampler.draw(_Part.of(memory, rows), lens)
             if draw.inputs is not None:
                 raise ValueError(
                     f"{type(sampler).__name__} feeds mixtures of embeddings, so rows that drew its token are not "

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from led_rl.decoding.distributions import entropy_nats
-from led_rl.decoding.samplers import Draw, Step, Truncation, draw_from, final_logits
+from led_rl.decoding.samplers import Draw, Step, Truncation, draw_from
 from led_rl.models.lens import Lens
 
 
@@ -22,8 +22,8 @@ class Confident:
     depths: tuple[int, ...]
 
     def draw(self, step: Step, lens: Lens) -> Draw:
-        logits = [final_logits(step, lens)]
-        logits += [lens.logits(step.states[depth], depth, True) for depth in self.depths[1:]]
+        logits = [step.logits(lens)]
+        logits += [lens.logits(step.state(depth), depth, True) for depth in self.depths[1:]]
         stacked = torch.stack(logits, 1)
         entropies = entropy_nats((stacked.float() / self.truncation.temperature).softmax(-1))
         chosen = first_valley(entropies)

@@ -15,7 +15,8 @@ from led_rl.decoding.samplers import Latent, Step, Truncation
 from led_rl.models.lens import Lens
 from led_rl.models.paired import PairedLens
 
-_HALVINGS = 60  # an interval of [0, 1] halved below the spacing of float64
+_STEPS = 60  # halvings alone bring an interval of [0, 1] below the spacing of float64
+_PRECISION_NATS = 1e-13
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ class ExploreBase(Latent):
 
     def explore(self, step: Step, lens: Lens, support: Support, rows: Tensor) -> tuple[Tensor, Tensor]:
         base = self.depths[1]
-        logits = lens.logits(step.states[base][rows], base, True)
+        logits = lens.logits(step.state(base, rows), base, True)
         e = on_support(logits, support.tokens[rows], support.kept[rows], self.truncation.temperature)
         return e, torch.ones_like(rows)
 
@@ -87,9 +88,18 @@ def temper(mass: Tensor, target_nats: Tensor) -> Tensor:
     def power(beta: Tensor) -> Tensor:
         return torch.where(kept, beta.unsqueeze(-1) * log_mass.masked_fill(~kept, 0.0), -torch.inf).softmax(-1)
 
-    low, high = torch.zeros_like(target_nats, dtype=torch.float64), torch.ones_like(target_nats, dtype=torch.float64)
-    for _ in range(_HALVINGS):
-        middle = (low + high) / 2
-        flat_enough = entropy_nats(power(middle)) >= target_nats
-        low, high = torch.where(flat_enough, middle, low), torch.where(flat_enough, high, middle)
-    return power(high).to(mass.dtype)
+    beta = torch.ones_like(target_nats, dtype=torch.float64)
+    low, high = torch.zeros_like(beta), beta
+    for _ in range(_STEPS):
+        probabilities = power(beta)
+        excess = entropy_nats(probabilities) - target_nats
+        low, high = torch.where(excess >= 0, beta, low), torch.where(excess >= 0, high, beta)
+        if bool(((excess.abs() <= _PRECISION_NATS) | (low >= high)).all()):
+            break
+        # Newton on the entropy, whose derivative is -beta times the variance of the log-mass; halving where it leaves
+        # the interval.
+        mean = torch.where(kept, probabilities * log_mass, 0.0).sum(-1, keepdim=True)
+        variance = torch.where(kept, probabilities * (log_mass - mean).square(), 0.0).sum(-1)
+        newton = beta + excess / (beta * variance)
+        beta = torch.where((newton > low) & (newton < high), newton, (low + high) / 2)
+    return power(torch.where(excess >= 0, low, beta)).to(mass.dtype)

@@ -33,6 +33,10 @@ class Support:
         """(B, K) the mass renormalised over S: `pi_S`."""
         return self.mass / self.mass.sum(-1, keepdim=True)
 
+    def of(self, rows: Tensor) -> "Support":
+        """The same of some rows (R,)."""
+        return Support(self.tokens[rows], self.kept[rows], self.mass[rows], self.peak[rows])
+
 
 def truncate(logits: Tensor, temperature: float, top_k: int = 0, top_p: float = 1.0, min_p: float = 0.0) -> Support:
     """Temperature, then top-k, then top-p and min-p on what top-k left (the order of transformers' warpers).

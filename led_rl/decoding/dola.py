@@ -7,7 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from led_rl.decoding.samplers import Draw, Step, Truncation, draw_from, final_logits
+from led_rl.decoding.samplers import Draw, Step, Truncation, draw_from
 from led_rl.models.lens import Lens
 
 RELATIVE_TOP = 0.1  # plausibility constraint of the paper (alpha)
@@ -34,9 +34,9 @@ class DoLa:
         return cls(truncation, (0, *(lens.layers - layer for layer in chosen)))
 
     def draw(self, step: Step, lens: Lens) -> Draw:
-        final = final_logits(step, lens).float().log_softmax(-1)
+        final = step.logits(lens).float().log_softmax(-1)
         early = torch.stack(
-            [lens.logits(step.states[depth], depth, False).float().log_softmax(-1) for depth in self.depths[1:]], 1
+            [lens.logits(step.state(depth), depth, False).float().log_softmax(-1) for depth in self.depths[1:]], 1
         )
         chosen = jensen_shannon(final.unsqueeze(1), early).argmax(1)
         contrast = final - early.gather(1, chosen[:, None, None].expand(-1, 1, final.shape[-1])).squeeze(1)

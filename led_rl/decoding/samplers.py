@@ -5,7 +5,7 @@ and of the row's uniform numbers. Letters: B rows, D depths, K kept tokens, H wi
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Protocol, Self
 
 import torch
@@ -30,7 +30,6 @@ class Step:
         thinking: (B,) bool, True between `<think>` and `</think>`.
         record: whether log-probabilities are wanted.
         hook: logits processors, applied to the final layer's logits (B, V) before temperature.
-        logits: (B, V) of the final layer where they are read already, for samplers that share a step.
     """
 
     states: dict[int, Tensor]
@@ -39,18 +38,20 @@ class Step:
     thinking: Tensor
     record: bool = False
     hook: LogitsHook | None = None
-    logits: Tensor | None = None
 
-    def of(self, rows: Tensor) -> Self:
-        """The same step as some of its rows (R,) see it. `hook` must be None, for it knows all rows."""
-        return replace(
-            self,
-            states={depth: state[rows] for depth, state in self.states.items()},
-            keys=self.keys[rows],
-            positions=self.positions[rows],
-            thinking=self.thinking[rows],
-            logits=None if self.logits is None else self.logits[rows],
-        )
+    def state(self, depth: int, rows: Tensor | None = None) -> Tensor:
+        """(B, H), or of the rows (R,) named (R, H)."""
+        state = self.states[depth]
+        return state if rows is None else state[rows]
+
+    def logits(self, lens: Lens) -> Tensor:
+        """(B, V) logits of the final layer, logits processors applied."""
+        logits = lens.logits(self.states[0], 0, True)
+        return logits if self.hook is None else self.hook(logits)
+
+    def support(self, truncation: "Truncation", lens: Lens) -> Support:
+        """What this truncation keeps of the final layer."""
+        return truncation.support(self.logits(lens))
 
     def uniform(self, stream: int) -> Tensor:
         """(B,) float64 in [0, 1)."""
@@ -129,7 +130,7 @@ class Greedy:
     depths: tuple[int, ...] = (0,)
 
     def draw(self, step: Step, lens: Lens) -> Draw:
-        logits = final_logits(step, lens)
+        logits = step.logits(lens)
         tokens = logits.argmax(-1)
         if not bool(pick(logits, tokens).isfinite().all()):
             raise ValueError("the logits hold NaN or +inf, or every token is banned: there is no most probable token")
@@ -144,7 +145,7 @@ class Plain:
     depths: tuple[int, ...] = (0,)
 
     def draw(self, step: Step, lens: Lens) -> Draw:
-        return draw_from(self.truncation.support(final_logits(step, lens)), step)
+        return draw_from(step.support(self.truncation, lens), step)
 
 
 @dataclass(frozen=True)
@@ -167,7 +168,7 @@ class Latent:
         return cls(led, matched, led.depths(lens.layers))
 
     def draw(self, step: Step, lens: Lens) -> Draw:
-        support = self.truncation.support(final_logits(step, lens))
+        support = step.support(self.truncation, lens)
         eligible = step.thinking if self.led.think_only else torch.ones_like(step.thinking)
         tossed = step.uniform(COIN_STREAM) < 1.0 - support.peak if self.led.exploit else torch.ones_like(eligible)
         explored = eligible & tossed
@@ -199,16 +200,10 @@ class Latent:
         tokens = support.tokens[rows]
         mass = [support.mass[rows].unsqueeze(1)]
         if len(self.depths) > 1:
-            states = torch.stack([step.states[depth][rows] for depth in self.depths[1:]], 1)
+            states = torch.stack([step.state(depth, rows) for depth in self.depths[1:]], 1)
             logits = lens.logits(states, self.depths[1], self.led.final_norm)
             mass.append(layer_mass(logits, tokens, self.truncation.temperature))
         return explore(torch.cat(mass, 1), support.kept[rows])
-
-
-def final_logits(step: Step, lens: Lens) -> Tensor:
-    """(B, V) logits of the final layer, logits processors applied."""
-    logits = lens.logits(step.states[0], 0, True) if step.logits is None else step.logits
-    return logits if step.hook is None else step.hook(logits)
 
 
 def draw_from(support: Support, step: Step) -> Draw:

@@ -13,7 +13,7 @@ import torch
 
 from led_rl.decoding.distributions import Support
 from led_rl.decoding.randomness import uniform_per_token
-from led_rl.decoding.samplers import Draw, Step, Truncation, certain, draw_from, final_logits, pick
+from led_rl.decoding.samplers import Draw, Step, Truncation, certain, draw_from, pick
 from led_rl.models.lens import Lens
 
 GUMBEL_TEMPERATURE = 0.5  # of arXiv 2508.03440 and its release
@@ -37,7 +37,7 @@ class SoftThinking:
     depths: tuple[int, ...] = (0,)
 
     def draw(self, step: Step, lens: Lens) -> Draw:
-        support = self.truncation.support(final_logits(step, lens))
+        support = step.support(self.truncation, lens)
         hard = draw_from(support, step)
         weights = self._weights(step, support)
         index = weights.argmax(-1)

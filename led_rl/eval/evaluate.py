@@ -140,7 +140,7 @@ def launch(config: EvalConfig, target: Target) -> Fabric:
             f"accelerator={config.accelerator!r}, devices={devices}: Lightning refuses ({error}); name what is there"
         ) from error
     fabric.launch()
-    if on_cpu:
+    if on_cpu and "OMP_NUM_THREADS" not in os.environ:  # who sets it shares the machine with other work
         torch.set_num_threads(max(1, cores // fabric.world_size))
     fabric.seed_everything(config.seed, verbose=False)
     return fabric
