@@ -15,7 +15,7 @@ from led_rl.config import defaults
 from led_rl.models.loading import Policy
 from led_rl.pretrain.callback import ProbeCallback
 from led_rl.pretrain.data import DocumentData
-from led_rl.pretrain.module import Imitation, OptimizerConfig
+from led_rl.pretrain.module import EarlyExit, Imitation, OptimizerConfig
 from led_rl.probe.entropy import EntropyProbe
 from led_rl.probe.recorder import ProbeRecorder
 from led_rl.probe.tensorboard import run_logger
@@ -32,6 +32,8 @@ class FitConfig(Protocol):
     def seed(self) -> int: ...
     @property
     def optimizer(self) -> OptimizerConfig: ...
+    @property
+    def early_exit(self) -> EarlyExit: ...
     @property
     def probe_every(self) -> int: ...
     @property
@@ -96,7 +98,7 @@ def fit(policy: Policy, data: DocumentData, probe: EntropyProbe, config: FitConf
             ProbeCallback(ProbeRecorder(probe, run, logger.experiment, "pretrain_step"), config.probe_every),
         ],
     )  # fmt: skip
-    module = Imitation(policy.model.train(), config.optimizer)
+    module = Imitation(policy.model.train(), config.optimizer, config.early_exit)
     trainer.fit(module, data, ckpt_path=str(last) if resumed else None, weights_only=True)
     if trainer.is_global_zero:
         policy.model.save_pretrained(run.path)

@@ -1,14 +1,19 @@
 """Imitation of documents by next-token prediction: a LightningModule around a causal language model."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import lightning
 import torch
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
+from torch.nn.functional import cross_entropy
 from torch.optim.lr_scheduler import LambdaLR
 from transformers import PreTrainedModel
+
+from led_rl.models.lens import Lens
+from led_rl.pretrain.data import IGNORED
 
 
 @dataclass(frozen=True)
@@ -34,22 +39,46 @@ class OptimizerConfig:
             raise ValueError(f"optimizer.learning_rate={self.learning_rate}: must be positive")
 
 
-class Imitation(lightning.LightningModule):
-    """Next-token cross-entropy in nats on the labelled positions."""
+@dataclass(frozen=True)
+class EarlyExit:
+    """Intermediate layers that are taught to say, through final norm and head, what the last one says (after LayerSkip,
+    arXiv 2404.16710).
 
-    def __init__(self, model: PreTrainedModel, config: OptimizerConfig) -> None:
+    Args:
+        layers: how many layers before the last are taught; 0 for none
+        weight: of the mean of their losses, beside the last layer's
+    """
+
+    layers: int = 0
+    weight: float = 0.5
+
+    def __post_init__(self) -> None:
+        if self.layers < 0 or self.weight < 0:
+            raise ValueError(f"early_exit.layers={self.layers}, weight={self.weight}: neither may be negative")
+
+
+class Imitation(lightning.LightningModule):
+    """Next-token cross-entropy in nats on the labelled positions, of the last layer and of those that exit early."""
+
+    def __init__(self, model: PreTrainedModel, config: OptimizerConfig, early_exit: EarlyExit) -> None:
         super().__init__()
-        self.model, self.config = model, config
+        self.model, self.config, self.early_exit = model, config, early_exit
+        self.lens = Lens(model)
+        self.lens.check_depths((early_exit.layers,))
         self.tokens_seen = 0
 
     def training_step(self, batch: dict[str, Tensor], batch_index: int) -> Tensor:
-        loss = self._loss(batch)
+        loss, *early = self._losses(batch, tuple(range(self.early_exit.layers + 1)))
+        if early:
+            exits = torch.stack(early).mean()
+            self.log("train/early_exit_loss_nats", exits)
+            loss = loss + self.early_exit.weight * exits
         self.tokens_seen += int(batch["attention_mask"].sum())
         self.log("train/loss_nats", loss, prog_bar=True)
         return loss
 
     def validation_step(self, batch: dict[str, Tensor], batch_index: int) -> None:
-        self.log("validation/loss_nats", self._loss(batch), prog_bar=True, batch_size=len(batch["labels"]))
+        self.log("validation/loss_nats", self._losses(batch, (0,))[0], prog_bar=True, batch_size=len(batch["labels"]))
 
     def on_save_checkpoint(self, checkpoint: dict[str, object]) -> None:
         checkpoint["tokens_seen"] = self.tokens_seen
@@ -77,6 +106,9 @@ class Imitation(lightning.LightningModule):
 
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": LambdaLR(optimizer, factor), "interval": "step"}}
 
-    def _loss(self, batch: dict[str, Tensor]) -> Tensor:
-        loss: Tensor = self.model(**batch, use_cache=False).loss
-        return loss
+    def _losses(self, batch: dict[str, Tensor], depths: Sequence[int]) -> list[Tensor]:
+        """One cross-entropy a depth."""
+        states = self.lens.read(batch["input_ids"], depths, attention_mask=batch["attention_mask"]).states
+        targets = batch["labels"][:, 1:].flatten()
+        logits = [self.lens.logits(states[depth][:, :-1], depth, True) for depth in depths]
+        return [cross_entropy(one.float().flatten(0, 1), targets, ignore_index=IGNORED) for one in logits]

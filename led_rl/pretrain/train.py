@@ -7,7 +7,7 @@ from led_rl.models.loading import Policy
 from led_rl.models.tokenizer import word_tokenizer
 from led_rl.pretrain.data import DataConfig, DocumentData, traces
 from led_rl.pretrain.fit import Fitted, fit
-from led_rl.pretrain.module import OptimizerConfig
+from led_rl.pretrain.module import EarlyExit, OptimizerConfig
 from led_rl.probe.entropy import EntropyProbe, ProbeConfig
 from led_rl.records import Row
 from led_rl.tasks.countdown import Countdown, CountdownConfig
@@ -24,6 +24,7 @@ class PretrainConfig:
         model: shape
         data: documents
         optimizer: optimiser and schedule
+        early_exit: layers before the last that are taught to predict, too
         probe: the entropy probe
         probe_every: steps between probes
         checkpoint_every: steps between checkpoints to resume from
@@ -42,6 +43,7 @@ class PretrainConfig:
     model: BaseModelConfig = field(default_factory=BaseModelConfig)
     data: DataConfig = field(default_factory=DataConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    early_exit: EarlyExit = field(default_factory=EarlyExit)
     probe: ProbeConfig = field(default_factory=ProbeConfig)
     probe_every: int = 500
     checkpoint_every: int = 500

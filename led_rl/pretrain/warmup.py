@@ -7,7 +7,7 @@ from led_rl.decoding.prompting import PromptConfig, encode_prompts
 from led_rl.models.loading import Policy, load_policy
 from led_rl.pretrain.data import BatchConfig, Document, DocumentData, Source
 from led_rl.pretrain.fit import Fitted, fit
-from led_rl.pretrain.module import OptimizerConfig
+from led_rl.pretrain.module import EarlyExit, OptimizerConfig
 from led_rl.probe.entropy import EntropyProbe, ProbeConfig
 from led_rl.records import Row
 from led_rl.tasks.problem import Split, Task
@@ -26,6 +26,7 @@ class WarmupConfig:
         prompt: system prompt and options of the chat template, the same as in the GRPO run
         data: how many problems of the train and validation splits, and their batches
         optimizer: optimiser and schedule
+        early_exit: layers before the last that are taught to predict, too
         probe: the entropy probe
         probe_every: steps between probes
         checkpoint_every: steps between checkpoints to resume from
@@ -45,6 +46,7 @@ class WarmupConfig:
     prompt: PromptConfig = field(default_factory=PromptConfig)
     data: BatchConfig = field(default_factory=lambda: BatchConfig(400, 100, 8, 10))
     optimizer: OptimizerConfig = field(default_factory=lambda: OptimizerConfig(learning_rate=1e-5, warmup_steps=5))
+    early_exit: EarlyExit = field(default_factory=EarlyExit)
     probe: ProbeConfig = field(default_factory=ProbeConfig)
     probe_every: int = 1000
     checkpoint_every: int = 1000
