@@ -124,7 +124,8 @@ def stages(config: MatrixConfig, cell: Cell) -> Iterator[list[str]]:
         *("--ckpt", str(run), "--split", "validation"),
         *_options({**config.evaluate, **cell.evaluate}),
     ]
-    yield [*_script("report"), "--run", str(run), "--export", str(Path(config.results_dir) / "cells" / cell.name)]
+    record = Path(config.results_dir) / "cells" / cell.name
+    yield [*_script("report"), "--run", str(run), "--export", str(record), "--no_figures"]
 
 
 def _describe(config: MatrixConfig, cell: Cell) -> None:

@@ -26,6 +26,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     source.add_argument("--search", type=Path, help="a search's results: writes search.jsonl and the README's table")
     parser.add_argument("--output_dir", type=Path, help="where the report goes (default: <run>/report)")
     parser.add_argument("--export", type=Path, help="also copy records and figures, without samples or weights, here")
+    parser.add_argument("--no_figures", action="store_true", help="with --export: the records alone")
     parser.add_argument("--readme", type=Path, help="also write the findings between this file's result markers")
     parser.add_argument(
         "--speed", type=Path, nargs=2, metavar=("DECODING_DIR", "GRPO_JSON"), help="with --readme: also the speed table"
@@ -46,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             score(evaluation)
         page = build_report(run, arguments.output_dir or run / "report")
         if arguments.export:
-            export_record(run, arguments.export)
+            export_record(run, arguments.export, not arguments.no_figures)
         if arguments.readme:
             update_readme(arguments.readme, "results", results_block(run))
             if arguments.speed:

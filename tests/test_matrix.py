@@ -171,6 +171,19 @@ class TestSearch:
             assert row["led_minus"][1].keys() == {"arm", "temperature", "plain", "top_k", "explore_base"}
         assert rows[0]["before"] == rows[1]["before"]  # evaluated in the first cell only
         assert "--grpo.learning_rate 1e-05" in rows[1]["differs"]
+        assert not list(results.glob("cells/**/*.png"))
+
+    def test_a_study_may_be_recorded_beside_its_search(self, search, tmp_path):
+        root, _ = search
+        results = shutil.copytree(root / "results", tmp_path / "results")
+        for _ in range(2):
+            here(command("report", "--run", root / "runs" / "one", "--export", results))
+        assert (results / "eval" / "comparisons.jsonl").exists() and list(results.glob("report/*.png"))
+        assert len(search_rows(results)) == 2
+        (tmp_path / "mine").mkdir()
+        write_text(tmp_path / "mine" / "notes.txt", "mine")
+        refused = execute(command("report", "--run", root / "runs" / "one", "--export", tmp_path / "mine"), tmp_path)
+        assert refused.returncode == 2 and "name another folder" in refused.stderr
 
 
 def test_a_search_without_records_is_an_error(tmp_path):

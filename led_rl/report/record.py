@@ -12,17 +12,21 @@ FILES = ("config.yaml", "run.json", "probe.jsonl", "train.jsonl")
 SCORES = ("results", "comparisons", "slopes", "changes")
 
 
-def export_record(run: Path, folder: Path) -> Path:
+BESIDE = ("README.md", "cells", "search.jsonl")  # what may stand beside a study's record: text, and its search
+
+
+def export_record(run: Path, folder: Path, figures: bool = True) -> Path:
     """Copy what a result rests on, samples and weights left out; returns the folder.
 
     ValueError if the folder holds something else.
     """
-    others = [path for path in folder.iterdir() if path.name != "README.md"] if folder.exists() else []
+    others = [path for path in folder.iterdir() if path.name not in BESIDE] if folder.exists() else []
     if others and not (folder / "eval" / "eval.json").exists():
         raise ValueError(f"{folder} is not empty and no record of a study: name another folder")
     wanted = [*FILES, "eval/eval.json", *(f"eval/{name}.jsonl" for name in (*SCORES, "decisions"))]
     wanted += ["eval/decisions.json"]
-    wanted += [f"report/{path.name}" for path in sorted((run / "report").glob("*.png"))]
+    if figures:
+        wanted += [f"report/{path.name}" for path in sorted((run / "report").glob("*.png"))]
     for name in wanted:
         source = run / name
         if source.is_file():
