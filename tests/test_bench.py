@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from led_rl.decoding.bench import Workload, _useful, _wider_head, measure, measure_growth
+from led_rl.decoding.bench import Workload, _grid, _useful, _wider_head, measure, measure_growth
 from led_rl.decoding.led import LED
 from led_rl.models.lens import Lens
 from led_rl.models.loading import Policy
@@ -30,6 +30,11 @@ def test_rows_of_the_comparison(work):
         assert row["tokens_per_s"] > 0
         assert (row["ratio"] is None) == (row["baseline"] is None)
         assert row["peak_mib"] > 0
+
+
+def test_a_grid_in_one_pass_counts_the_tokens_it_counts_apart(work):
+    apart, together = _grid(work, Lens(work.policy.model))
+    assert apart.run(3).tokens == together.run(3).tokens > 9 * 4  # nine settings, four samples each
 
 
 def test_a_wider_head_draws_the_same_tokens(work):

@@ -26,6 +26,8 @@ from led_rl.models.loading import Policy
 from led_rl.records import Row
 
 MIB = 2**20
+GRID = (0.6, 1.0, 1.4)  # the temperatures of a default evaluation
+APART, TOGETHER = "grid_apart", "grid_together"
 
 
 @dataclass(frozen=True)
@@ -86,6 +88,7 @@ def measure(work: Workload, repeats: int, headline: Sequence[tuple[str, str]], c
         _Arm("top_k", "plain", _engine(work, lens, Plain(replace(truncation, top_k=latent.led.top_k)))),
         _Arm("led", "plain", _engine(work, lens, latent)),
         _Arm("led_full_readouts", "plain", _engine(work, lens, latent, record=True)),
+        *_grid(work, lens),
     ]
     if continuous:
         arms.insert(1, _Arm("generate_batch", "generate", lambda seed: _generate_batch(work, seed)))
@@ -93,6 +96,20 @@ def measure(work: Workload, repeats: int, headline: Sequence[tuple[str, str]], c
     for row in rows:
         row["headline"] = (row["arm"], row["baseline"]) in headline
     return rows
+
+
+def _grid(work: Workload, lens: Lens) -> list[_Arm]:
+    """What an evaluation samples by default (plain, top-k and LED at each temperature), one setting after another and
+    all in one pass. Tokens count once for every setting that drew them."""
+    samplers: list[Sampler] = []
+    for temperature in GRID:
+        latent = Latent.of(work.led, Truncation(temperature), lens)
+        samplers += [Plain(Truncation(temperature)), Plain(latent.truncation), latent]
+    alone = [_engine(work, lens, sampler) for sampler in samplers]
+    return [
+        _Arm(APART, None, lambda seed: _Done(sum(run(seed).tokens for run in alone))),
+        _Arm(TOGETHER, APART, _engine(work, lens, samplers)),
+    ]
 
 
 def measure_growth(work: Workload, repeats: int) -> list[Row]:
@@ -161,7 +178,9 @@ def _rows(work: Workload, arms: Sequence[_Arm], repeats: int) -> list[Row]:
     return rows
 
 
-def _engine(work: Workload, lens: Lens, sampler: Sampler, record: bool = False) -> Callable[[int], _Done]:
+def _engine(
+    work: Workload, lens: Lens, sampler: Sampler | Sequence[Sampler], record: bool = False
+) -> Callable[[int], _Done]:
     config = EngineConfig(work.max_new_tokens)
     think = think_tokens(work.policy.tokenizer)
 
@@ -171,7 +190,7 @@ def _engine(work: Workload, lens: Lens, sampler: Sampler, record: bool = False) 
             for index, ids in enumerate(work.prompts)
         ]
         done = Engine(lens, sampler, work.policy.end_tokens, config, think, record).run(prompts)
-        tokens = sum(len(completion.tokens) for completion in done)
+        tokens = sum(len(completion.tokens) * len(completion.samplers) for completion in done)
         return _Done(tokens, _explored(done, tokens) if record else None)
 
     return run
