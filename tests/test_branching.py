@@ -62,14 +62,19 @@ def test_where_samplers_part():
     assert members.all(-1).tolist() == [False, True, True, False]  # the caller's own table is left alone
 
 
-@pytest.mark.parametrize("limits", [(512, 10**6), (1, 10**6), (2, 10**6), (5, 10**6), (40, 320), (40, 900)])
-def test_together_equals_apart(lens64, limits):
-    """Eight samplers; one row (every branch begins again) to all; token budgets that force refills and shifts."""
-    asked = [Prompt(prompt, keys(prompt, 3)) for prompt in random_prompts((2, 11, 40, 1, 7, 7))]
+@pytest.fixture(scope="module")
+def eight(lens64):
+    """Eight samplers' completions of some prompts, each alone."""
+    asked = [Prompt(prompt, keys(prompt, 2)) for prompt in random_prompts((2, 11, 40, 1, 7, 7))]
     end, think = [EOS, *range(5, 20)], ThinkTokens(10, 11)
-    samplers = many(lens64)
-    want = apart(lens64, samplers, asked, end, EngineConfig(24), think)
-    have = Engine(lens64, samplers, end, EngineConfig(24, *limits), think).run(asked)
+    return asked, end, think, apart(lens64, many(lens64), asked, end, EngineConfig(24), think)
+
+
+@pytest.mark.parametrize("limits", [(512, 10**6), (1, 10**6), (5, 10**6), (40, 320)])
+def test_together_equals_apart(lens64, eight, limits):
+    """One row (every branch begins again) to all; token budgets that force refills and shifts."""
+    asked, end, think, want = eight
+    have = Engine(lens64, many(lens64), end, EngineConfig(24, *limits), think).run(asked)
     assert by_sampler(have) == want
     assert len(have) < len(want)
 
