@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from led_rl.eval import bootstrap
-from led_rl.eval.bootstrap import columns_ci, mean_ci, quantity_rng
+from led_rl.eval.bootstrap import columns_ci, mean_ci, quantity_rng, resampled_means
 
 
 def slow_interval(values: np.ndarray, rng: np.random.Generator, resamples: int) -> np.ndarray:
@@ -66,6 +66,14 @@ def test_columns_share_resamples_and_equal_single_columns() -> None:
     for column in range(3):
         alone = mean_ci(values[:, column], np.random.default_rng(5))
         assert together[column].tolist() == pytest.approx([alone.low, alone.high], abs=1e-12)
+
+
+def test_tables_share_resamples_and_equal_single_tables() -> None:
+    values = np.random.default_rng(0).random((4, 30, 3))
+    together = resampled_means(values, np.random.default_rng(5), resamples=50)
+    assert together.shape == (4, 50, 3)
+    for table, means in zip(values, together, strict=True):
+        np.testing.assert_array_equal(means, resampled_means(table, np.random.default_rng(5), resamples=50))
 
 
 def test_shift_and_scale() -> None:

@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import re
+import shutil
 import subprocess
 import sys
 from base64 import b64decode
@@ -21,7 +22,8 @@ from led_rl.eval.scoring import score
 from led_rl.records import read_jsonl, write_json, write_jsonl
 from led_rl.report import figures
 from led_rl.report.build import build_report
-from led_rl.report.headlines import change_words, entropy_sentences, headlines, interval_words
+from led_rl.report.headlines import change_words, entropy_sentences, frontier_sentences, headlines, interval_words
+from led_rl.report.record import export_record
 from led_rl.report.select import headline_k, nearest_temperature, spread
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -380,6 +382,53 @@ def test_baselines_of_a_led_arm_are_not_mixed_up() -> None:
     assert list(drawn.values()) == [[pytest.approx(points)] for points in (4, 3, 2, 1)]
     alone = figures.matched_differences(rows[2:], figures.arm_styles(rows))
     assert len(alone.axes) == 2
+
+
+def frontier_row(**changed: Any) -> dict[str, Any]:
+    row = {"checkpoint": "checkpoint-400", "rl_step": 400, "arm": "led_countdown", "top_k": 4, "baseline": "top_k"}
+    row |= {"baseline_temperatures": [0.6, 1.0, 1.4], "temperature": 1.0, "k": 16, "pass_at_1": 0.6}
+    return {**row, "difference": 0.004, "ci95": [-0.001, 0.009], "problems": 99, **changed}
+
+
+def test_frontier_sentences_are_exact() -> None:
+    """At the last step and T = 1, of the LED arm and of explore_final; not against plain sampling or explore_base."""
+    explore = {"arm": "explore_final_countdown", "difference": None, "ci95": None}
+    rows = [
+        frontier_row(**explore),
+        *(frontier_row(baseline=name) for name in ("plain", "top_k", "explore_base_countdown")),
+        frontier_row(baseline="explore_final_countdown", difference=-0.02, ci95=None),
+        frontier_row(temperature=0.6),
+        frontier_row(checkpoint="base", rl_step=0),
+        frontier_row(arm="explore_base_countdown"),
+    ]
+    expected = [
+        "At equal pass@1, led_countdown (k=4) at step 400, T = 1 has pass@16 +0.4 points [-0.1, +0.9] (includes 0) "
+        "against the frontier of the top-4 control (its temperatures 0.6 to 1.4).",
+        "At equal pass@1, led_countdown (k=4) at step 400, T = 1 has pass@16 -2.0 points (no interval: too near the "
+        "end of that frontier) against the frontier of explore_final_countdown (its temperatures 0.6 to 1.4).",
+        "explore_final_countdown (k=4) at step 400, T = 1 has a pass@1 of 60.0%, which the top-4 control reaches "
+        "nowhere (its temperatures 0.6 to 1.4): there is no comparison at equal pass@1.",
+    ]
+    assert frontier_sentences(rows) == expected == headlines([], [], [], [], [], rows)
+    (single,) = frontier_sentences([frontier_row(ci95=None, problems=1)])
+    assert "+0.4 points (one problem, so no interval)" in single
+
+
+def test_frontiers_are_in_the_table_and_may_be_missing(run: Path, tmp_path: Path) -> None:
+    shutil.copytree(run / "eval", tmp_path / "eval", ignore=shutil.ignore_patterns("samples"))
+    path = tmp_path / "eval" / "frontiers.jsonl"
+    assert {row["baseline"] for row in read_jsonl(path)} == {"plain", "top_k"}
+    write_jsonl(
+        path, [frontier_row(difference=0.034), frontier_row(ci95=[0.0012, 0.0078]), frontier_row(difference=None)]
+    )
+    page = build_report(tmp_path, tmp_path / "report").read_text()
+    assert '+3.4<span class="ci"> [-0.1, +0.9]' in page and '<b>+0.4</b><span class="ci"> [+0.1, +0.8]' in page
+    assert ">outside</td>" in page and "0.6, 1, 1.4" in page
+    record = export_record(tmp_path, tmp_path / "record")
+    assert (record / "eval" / "frontiers.jsonl").read_bytes() == path.read_bytes()
+    path.unlink()
+    page = build_report(tmp_path, tmp_path / "report").read_text()
+    assert "A frontier needs an arm beside a baseline" in page and "At equal pass@1" not in page
 
 
 def test_decisions_are_drawn_by_source_and_checkpoint(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 import json
 from collections import defaultdict
-from itertools import combinations
+from itertools import combinations, pairwise
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -166,10 +166,103 @@ def test_slopes_and_changes_equal_the_twin(evaluation: tuple[Path, list[Row]]) -
         assert row["difference"] == pytest.approx(expected, abs=1e-11)
 
 
+def frontier_row(rows: list[Row], *key: Any) -> Row:
+    names = ("rl_step", "arm", "baseline", "temperature")
+    (found,) = [row for row in rows if tuple(row[name] for name in names) == key]
+    return found
+
+
+def test_frontiers_equal_the_twin(evaluation: tuple[Path, list[Row]]) -> None:
+    folder, rows = evaluation
+    frontiers = score(folder).frontiers
+    tables = twin_tables(rows)
+    pairs = [  # in the order of the file; dola and the control are no arms of interest
+        ("explore_base_countdown", 4, "plain"),
+        ("explore_base_countdown", 4, "top_k"),
+        ("explore_base_paper", 4, "plain"),
+        ("explore_base_paper", 4, "top_k"),
+        ("explore_final_paper", 4, "plain"),
+        ("explore_final_paper", 4, "top_k"),
+        ("led_norm", 20, "plain"),
+        ("led_paper", 4, "plain"),
+        ("led_paper", 4, "top_k"),
+        ("led_paper", 4, "explore_final_paper"),
+        ("led_paper", 4, "explore_base_paper"),
+    ]
+    at_one = [row for row in frontiers if row["rl_step"] == 10 and row["temperature"] == 1.0]
+    assert [(row["arm"], row["top_k"], row["baseline"]) for row in at_one] == pairs
+    assert len(frontiers) == len(pairs) * len(STEPS) * len(TEMPERATURES)
+    inside = 0
+    for row in frontiers:
+        arm = columns(list(tables[row["rl_step"], row["arm"], row["top_k"], row["temperature"]].values()))
+        top_k = None if row["baseline"] == "plain" else row["top_k"]
+        curve = [columns(list(tables[row["rl_step"], row["baseline"], top_k, t].values())) for t in TEMPERATURES]
+        heights = [
+            np.interp(arm[0], *zip(*sorted([(a[0], a[-1]), (b[0], b[-1])]), strict=True))
+            for a, b in pairwise(curve)
+            if min(a[0], b[0]) <= arm[0] <= max(a[0], b[0]) and a[0] != b[0]
+        ]
+        heights += [a[-1] for a in curve if abs(a[0] - arm[0]) < 1e-12]
+        assert row["pass_at_1"] == pytest.approx(arm[0], abs=1e-11)
+        assert (row["checkpoint"], row["k"], row["problems"]) == (f"checkpoint-{row['rl_step']}", N, PROBLEMS)
+        assert row["baseline_temperatures"] == TEMPERATURES
+        if heights:
+            inside += 1
+            assert row["difference"] == pytest.approx(arm[-1] - max(heights), abs=1e-9)
+        else:
+            assert row["difference"] is None and row["ci95"] is None
+    assert 0 < inside < len(frontiers)
+
+
+def write_frontier(folder: Path, arms: dict[str, list[float]], problems: int = 40) -> None:
+    """Arms at T = 0.6, 1.0 ..: a level is the odds that a sample is correct, with random numbers in common."""
+    write_json(folder / "eval.json", {"num_samples": 4})
+    draws = np.random.default_rng(0).random((problems, 4))
+    for arm, levels in arms.items():
+        for temperature, level in zip(TEMPERATURES, levels, strict=False):
+            cell = {"rl_step": 0, "arm": arm, "top_k": None if arm == "plain" else 4, "temperature": temperature}
+            rows = [sample(p, i, bool(draws[p, i] < level), **cell) for p in range(problems) for i in range(4)]
+            write_jsonl(folder / "samples" / "base" / f"{arm}_{temperature}.jsonl", rows)
+
+
+def test_an_arm_that_only_moves_along_a_frontier_has_no_advantage(tmp_path: Path) -> None:
+    """The arm is the control one temperature hotter: worse and better at equal temperature, level at equal pass@1."""
+    write_frontier(tmp_path, {"top_k": [0.7, 0.5, 0.3], "led_paper": [0.5, 0.3, 0.1]})
+    scores = score(tmp_path)
+    assert all(row["difference"] < 0 for row in scores.comparisons if row["temperature"] < 1.4)
+    for temperature in (0.6, 1.0):
+        row = frontier_row(scores.frontiers, 0, "led_paper", "top_k", temperature)
+        assert (row["difference"], row["ci95"], row["k"]) == (0.0, [0.0, 0.0], 4)
+    row = frontier_row(scores.frontiers, 0, "led_paper", "top_k", 1.4)
+    assert (row["difference"], row["ci95"]) == (None, None)
+
+
+def test_a_frontier_needs_two_temperatures_and_two_samples(tmp_path: Path) -> None:
+    write_frontier(tmp_path, {"plain": [0.7], "top_k": [0.7, 0.3], "led_paper": [0.5]})
+    assert [row["baseline"] for row in score(tmp_path).frontiers] == ["top_k"]  # the arm itself needs but one
+    write_json(tmp_path / "eval.json", {"num_samples": 1})
+    assert score(tmp_path).frontiers == []
+
+
+def test_frontiers_rest_on_the_problems_of_all_their_points(evaluation: tuple[Path, list[Row]]) -> None:
+    """A problem torn from the control at one temperature is missing wherever that frontier is, and only there."""
+    folder, _ = evaluation
+    before = score(folder).frontiers
+    path = folder / "samples" / "checkpoint-10" / "top_k_4_0.6.jsonl"
+    path.write_bytes(path.read_bytes()[:-20])
+    after = score(folder).frontiers
+    assert [row["arm"] for row in after] == [row["arm"] for row in before]
+    for old, new in zip(before, after, strict=True):
+        if (new["rl_step"], new["baseline"]) == (10, "top_k"):
+            assert new["problems"] == PROBLEMS - 1
+        else:
+            assert new == old
+
+
 def test_files_hold_what_is_returned_and_rows_are_sorted(evaluation: tuple[Path, list[Row]]) -> None:
     folder, _ = evaluation
     scores = score(folder)
-    for name in ("results", "comparisons", "slopes", "changes"):
+    for name in ("results", "comparisons", "slopes", "changes", "frontiers"):
         assert read_jsonl(folder / f"{name}.jsonl") == getattr(scores, name)
     keys = [(r["rl_step"], r["checkpoint"], r["arm"], r["top_k"] or 0, r["temperature"]) for r in scores.results]
     assert keys == sorted(keys)
@@ -177,11 +270,13 @@ def test_files_hold_what_is_returned_and_rows_are_sorted(evaluation: tuple[Path,
 
 def test_scores_do_not_depend_on_what_else_was_evaluated(evaluation: tuple[Path, list[Row]]) -> None:
     folder, _ = evaluation
-    before = score(folder).results
+    before = score(folder)
     for path in folder.glob("samples/*/led_*.jsonl"):
         path.unlink()
-    after = score(folder).results
-    assert after == [row for row in before if not row["arm"].startswith("led_")]
+    after = score(folder)
+    for name in ("results", "frontiers"):
+        assert getattr(after, name) == [row for row in getattr(before, name) if not row["arm"].startswith("led_")]
+    assert after.frontiers
 
 
 def test_incomplete_problems_are_left_out_counted_and_not_paired(evaluation: tuple[Path, list[Row]]) -> None:
@@ -233,7 +328,7 @@ def test_one_problem_has_no_interval_and_none_complete_has_no_score(tmp_path: Pa
     scores = score(tmp_path)
     assert (scores.results[0]["problems"], scores.results[0]["incomplete_problems"]) == (0, 1)
     assert scores.results[0]["pass_at_k"] == {} and scores.results[0]["mean_length_tokens"] is None
-    assert scores.comparisons == scores.slopes == scores.changes == []
+    assert scores.comparisons == scores.slopes == scores.changes == scores.frontiers == []
 
 
 def test_common_samples_give_exactly_no_difference(tmp_path: Path) -> None:

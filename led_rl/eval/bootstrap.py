@@ -53,25 +53,34 @@ def columns_ci(
     values = np.asarray(values, dtype=np.float64)
     if values.ndim != 2:
         raise ValueError(f"values of shape {values.shape}: (problems, quantities) is expected")
-    problems = values.shape[0]
+    if not 0 < level < 1:
+        raise ValueError(f"level={level}: must lie in (0, 1); 0.95 gives a 95% interval")
+    tail = (1 - level) / 2
+    means = resampled_means(values, rng, resamples=resamples)
+    return without_dust(np.quantile(means, [tail, 1 - tail], axis=0).T)
+
+
+def resampled_means(values: FloatArray, rng: np.random.Generator, *, resamples: int = RESAMPLES) -> FloatArray:
+    """Means over problems, all tables and columns resampled together. values (..., P, Q) -> (..., R, Q).
+
+    A table's means do not depend on the tables beside it. ValueError as `columns_ci`.
+    """
+    problems = values.shape[-2]
     if problems < 2:
         raise ValueError(f"{problems} problem(s): an interval over problems needs at least 2; evaluate more problems")
     if not np.isfinite(values).all():
         raise ValueError("values hold NaN or infinity: a mean over problems needs a number for each; drop or mend them")
     if resamples < 1:
         raise ValueError(f"resamples={resamples}: must be at least 1; the default is {RESAMPLES}")
-    if not 0 < level < 1:
-        raise ValueError(f"level={level}: must lie in (0, 1); 0.95 gives a 95% interval")
-    means = np.empty((resamples, values.shape[1]))
+    means = np.empty((*values.shape[:-2], resamples, values.shape[-1]))
     chunk = min(resamples, max(1, _CHUNK_ELEMENTS // problems))
     offsets = problems * np.arange(chunk, dtype=np.int64)[:, None]
     for start in range(0, resamples, chunk):
         rows = min(chunk, resamples - start)
         drawn = rng.integers(problems, size=(rows, problems), dtype=np.int32) + offsets[:rows]
         weights = np.bincount(drawn.ravel(), minlength=rows * problems).reshape(rows, problems)
-        means[start : start + rows] = weights.astype(np.float64) @ values / problems
-    tail = (1 - level) / 2
-    return without_dust(np.quantile(means, [tail, 1 - tail], axis=0).T)
+        means[..., start : start + rows, :] = weights.astype(np.float64) @ values / problems
+    return means
 
 
 def without_dust(values: FloatArray) -> FloatArray:

@@ -1,4 +1,4 @@
-"""From samples on disk to scores on disk: pass@k, matched comparisons, slopes and changes, each with an interval.
+"""From samples on disk to scores on disk: pass@k, matched comparisons, frontiers, slopes and changes, with intervals.
 
 Needs no model: `score` can be run again on any finished or half-finished evaluation. A cell is one (checkpoint, arm,
 top_k, temperature). Shapes: P problems of a cell that have all n samples, K values of k.
@@ -6,6 +6,7 @@ top_k, temperature). Shapes: P problems of a cell that have all n samples, K val
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -14,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from led_rl.eval.bootstrap import columns_ci, quantity_rng, without_dust
+from led_rl.eval.frontier import Advantage, advantages, frontier_k
 from led_rl.eval.pass_at_k import ks, pass_at_ks
 from led_rl.eval.slope import problem_slopes
 from led_rl.records import Row, iter_jsonl, read_json, write_jsonl
@@ -34,6 +36,7 @@ class Scores:
     comparisons: list[Row]
     slopes: list[Row]
     changes: list[Row]
+    frontiers: list[Row]
 
 
 class Cell(NamedTuple):
@@ -77,7 +80,7 @@ class Table:
 
 
 def score(eval_dir: Path) -> Scores:
-    """Score EVAL/samples/**/*.jsonl with EVAL/eval.json; write results, comparisons, slopes and changes .jsonl there.
+    """Score EVAL/samples/**/*.jsonl with EVAL/eval.json; write a .jsonl for each list of Scores there.
 
     Only problems with all n samples in a cell count. Sample numbers n and above are ignored (an evaluation first run
     with more samples), and of a sample written twice the first counts. FileNotFoundError without eval.json or without
@@ -104,10 +107,15 @@ def score(eval_dir: Path) -> Scores:
         expected = max(len(tallies[cell]), planned if isinstance(planned, int) else 0)
         tables[cell] = _table(complete[cell], n)
         results.append(_result(cell, tables[cell], complete[cell], n, expected))
-    comparisons, slopes, changes = _comparisons(tables, n), _slopes(tables, n), _changes(tables, n)
-    scores = Scores(results, comparisons, slopes, changes)
-    for name in ("results", "comparisons", "slopes", "changes"):
-        write_jsonl(eval_dir / f"{name}.jsonl", getattr(scores, name))
+    scores = Scores(
+        results,
+        comparisons=_comparisons(tables, n),
+        slopes=_slopes(tables, n),
+        changes=_changes(tables, n),
+        frontiers=_frontiers(tables, n),
+    )
+    for name, rows in vars(scores).items():
+        write_jsonl(eval_dir / f"{name}.jsonl", rows)
     return scores
 
 
@@ -232,6 +240,60 @@ def _baselines(cell: Cell) -> list[Cell]:
     return baselines
 
 
+def _frontiers(tables: dict[Cell, Table], n: int) -> list[Row]:
+    """Rows of frontiers.jsonl: `difference` = pass@k of an arm above a baseline's frontier at equal pass@1, a fraction.
+
+    Every LED and explore arm, at each of its temperatures, against the baselines of `_comparisons` that were evaluated
+    at two temperatures or more (`baseline_temperatures`), over the problems complete in all those cells. k is
+    `frontier_k`; with one sample a problem there are no rows. `pass_at_1` is the arm's. `difference` is null where that
+    lies outside the baseline's range of pass@1, and `ci95` where more than 5% of the resamples do (`advantages`).
+    """
+    k = frontier_k(ks(n))
+    if k == 1:
+        return []
+    columns = [0, ks(n).index(k)]
+    names = {cell: frozenset(table.ids) for cell, table in tables.items() if table.ids}
+    rows = []
+    for group in _grouped(names, lambda cell: (cell.checkpoint, cell.rl_step)):
+        curves = _curves(group)
+        shared = {pair: names[pair[0]].intersection(*map(names.__getitem__, curve)) for pair, curve in curves.items()}
+        found: dict[tuple[Cell, Cell], Advantage] = {}
+        for problems in set(shared.values()) - {frozenset()}:  # drawing resamples is the cost, so pairs share them
+            pairs = [pair for pair in curves if shared[pair] == problems]
+            points = list(dict.fromkeys(point for pair in pairs for point in (pair[0], *curves[pair])))
+            passes = np.stack([_rows_of(tables[point], problems)[:, columns] for point in points])
+            places = [(points.index(pair[0]), [points.index(point) for point in curves[pair]]) for pair in pairs]
+            rng = quantity_rng("frontier", group[0].checkpoint)
+            found.update(zip(pairs, advantages(passes, places, rng), strict=True))
+        for (cell, baseline), advantage in ((pair, found[pair]) for pair in curves if pair in found):
+            rows.append(
+                {
+                    **cell.labels,
+                    "baseline": baseline.arm,
+                    "baseline_temperatures": [point.temperature for point in curves[cell, baseline]],
+                    "temperature": cell.temperature,
+                    "k": k,
+                    "pass_at_1": advantage.pass_at_1,
+                    "difference": advantage.difference,
+                    "ci95": advantage.ci95,
+                    "problems": len(shared[cell, baseline]),
+                }
+            )
+    return rows
+
+
+def _curves(group: Sequence[Cell]) -> dict[tuple[Cell, Cell], list[Cell]]:
+    """The cells of one checkpoint -> {(arm's cell, baseline): the baseline's cells, at least two, by temperature}."""
+    curves = {}
+    for cell in group:
+        if cell.arm.startswith((LED_PREFIX, *EXPLORE_PREFIXES)):
+            for baseline in _baselines(cell):
+                curve = [other for other in group if (other.arm, other.top_k) == (baseline.arm, baseline.top_k)]
+                if len(curve) > 1:
+                    curves[cell, baseline] = curve
+    return curves
+
+
 def _slopes(tables: dict[Cell, Table], n: int) -> list[Row]:
     """Rows of slopes.jsonl: pass@k per unit of temperature, over the problems complete at every temperature."""
     rows = []
@@ -315,7 +377,7 @@ def _paired_difference(table: Table, baseline: Table) -> FloatArray:
     return _rows_of(table, shared) - _rows_of(baseline, shared)
 
 
-def _rows_of(table: Table, names: set[str]) -> FloatArray:
+def _rows_of(table: Table, names: AbstractSet[str]) -> FloatArray:
     """The rows of these problems, in id order -> (len(names), K)."""
     return table.passes[[position for position, name in enumerate(table.ids) if name in names]]
 

@@ -24,6 +24,7 @@ class Records:
     probe: list[Row]
     results: list[Row]
     comparisons: list[Row]
+    frontiers: list[Row]
     slopes: list[Row]
     changes: list[Row]
     decisions: list[Row]
@@ -67,7 +68,7 @@ def build_report(run_or_eval_dir: Path, output_dir: Path) -> Path:
 
 
 def _read(folder: Path) -> Records:
-    scores = {name: list[Row]() for name in ("results", "comparisons", "slopes", "changes", "decisions")}
+    scores = {name: list[Row]() for name in ("results", "comparisons", "frontiers", "slopes", "changes", "decisions")}
     sources = {"Run": folder / "run.json"}
     evaluation = eval_folder(folder)
     if evaluation is not None:
@@ -202,11 +203,14 @@ def _content(folder: Path, records: Records, plates: list[Plate]) -> Content:
     return Content(
         title=f"Exploration report: {folder.resolve().name}",
         subtitle=", ".join(parts),
-        findings=headlines(records.probe, records.results, records.comparisons, records.slopes, records.changes),
+        findings=headlines(
+            records.probe, records.results, records.comparisons, records.slopes, records.changes, records.frontiers
+        ),
         notes=notes,
         plates=plates,
         results=records.results,
         comparisons=records.comparisons,
+        frontiers=records.frontiers,
         slopes=records.slopes,
         provenance=records.provenance,
         texts=records.texts,

@@ -10,6 +10,7 @@ from led_rl.report.select import (
     CONTROL,
     EXPLORE_BASE,
     EXPLORE_FINAL,
+    LED_PREFIX,
     PLAIN,
     all_ks,
     arm_key,
@@ -33,6 +34,7 @@ def headlines(
     comparisons: Sequence[Row],
     slopes: Sequence[Row],
     changes: Sequence[Row],
+    frontiers: Sequence[Row] = (),
 ) -> list[str]:
     """Sentences in plain text, the question's order: did post-training narrow the model, does LED widen it again."""
     results = scored(results)
@@ -41,6 +43,7 @@ def headlines(
         *entropy_sentences(probe),
         *slope_sentences(slopes),
         *led_sentences(comparisons),
+        *frontier_sentences(frontiers),
     ]
 
 
@@ -138,6 +141,25 @@ def led_sentences(comparisons: Sequence[Row]) -> list[str]:
     return sentences
 
 
+def frontier_sentences(frontiers: Sequence[Row]) -> list[str]:
+    """LED against the frontiers of its control and its explore_final, and explore_final against the control's.
+
+    At the last checkpoint and the temperature nearest 1. Records from before there were frontiers have no sentence.
+    """
+    rows = [row for row in frontiers if row["arm"].startswith((LED_PREFIX, EXPLORE_FINAL))]
+    rows = [row for row in rows if baseline_kind(row) in (CONTROL, EXPLORE_FINAL)]
+    if not rows:
+        return []
+    last = checkpoints(rows)[-1]
+    sentences = []
+    for key in sorted(arms(rows), key=lambda key: key[0].startswith(EXPLORE_FINAL)):
+        own = [row for row in rows if arm_key(row) == key and row["checkpoint"] == last]
+        for row in own:
+            if row["temperature"] == nearest_temperature(one["temperature"] for one in own):
+                sentences.append(_frontier_sentence(row))
+    return sentences
+
+
 def change_words(difference: float, ci95: Sequence[float] | None) -> str:
     """`rises by 21.3 points [18.9, 23.6].`, or that no change is shown when the interval includes 0."""
     if includes_zero(ci95):
@@ -155,6 +177,13 @@ def interval_words(ci95: Sequence[float] | None) -> str:
         return " [0.0, 0.0] (no problem differed)"
     note = " (includes 0)" if includes_zero(ci95) else ""
     return f" [{100 * ci95[0]:+.1f}, {100 * ci95[1]:+.1f}]{note}"
+
+
+def frontier_interval_words(row: Row) -> str:
+    """As `interval_words`, but of a frontier, near whose end there is no interval either."""
+    if row["ci95"] is None and row["problems"] > 1:
+        return " (no interval: too near the end of that frontier)"
+    return interval_words(row["ci95"])
 
 
 def percent_interval(ci95: Sequence[float] | None) -> str:
@@ -177,6 +206,23 @@ def _tally(key: tuple[str, int | None], rows: Sequence[Row]) -> str:
 
 def _caveat(row: Row) -> str:
     return f" (only {row['problems_differing']} of {row['problems']} problems differ)" if rests_on_few(row) else ""
+
+
+def _frontier_sentence(row: Row) -> str:
+    arm = arm_label(arm_key(row))
+    baseline = f"the {arm_label((CONTROL, row['top_k']))}" if row["baseline"] == CONTROL else row["baseline"]
+    where = f"at {checkpoint_label(row)}, T = {row['temperature']:g}"
+    low, high = min(row["baseline_temperatures"]), max(row["baseline_temperatures"])
+    heat = f"(its temperatures {low:g} to {high:g})"
+    if row["difference"] is None:
+        return (
+            f"{arm} {where} has a pass@1 of {100 * row['pass_at_1']:.1f}%, which {baseline} reaches nowhere "
+            f"{heat}: there is no comparison at equal pass@1."
+        )
+    return (
+        f"At equal pass@1, {arm} {where} has pass@{row['k']} {100 * row['difference']:+.1f} points"
+        f"{frontier_interval_words(row)} against the frontier of {baseline} {heat}."
+    )
 
 
 def _relative(first: float, last: float) -> str:

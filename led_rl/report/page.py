@@ -9,6 +9,7 @@ from html import escape
 from led_rl.records import Row
 from led_rl.report.headlines import percent_interval
 from led_rl.report.select import (
+    CONTROL,
     FEW_DIFFERING,
     all_ks,
     arm_key,
@@ -81,6 +82,7 @@ class Content:
     plates: Sequence[Plate]
     results: Sequence[Row]
     comparisons: Sequence[Row]
+    frontiers: Sequence[Row]
     slopes: Sequence[Row]
     provenance: Mapping[str, Row]
     texts: Mapping[str, str]
@@ -107,6 +109,7 @@ def render(content: Content) -> str:
         "<h2>Tables</h2>",
         _results_table(content.results),
         _comparisons_table(content.comparisons),
+        _frontiers_table(content.frontiers),
         _slopes_table(content.slopes),
         "<h2>Configuration and provenance</h2>",
         *[_pairs(heading, pairs) for heading, pairs in content.provenance.items()],
@@ -180,12 +183,11 @@ def _comparisons_table(comparisons: Sequence[Row]) -> str:
     body = []
     for by_k in groups.values():
         row = next(iter(by_k.values()))
-        baseline = row["baseline"]
         body.append(
             [
                 escape(checkpoint_label(row)),
                 escape(arm_label(arm_key(row))),
-                escape(arm_label((baseline, row["top_k"] if baseline == "top_k" else None))),
+                _baseline(row),
                 f"{row['temperature']:g}",
                 str(row["problems"]),
                 *[
@@ -202,6 +204,34 @@ def _comparisons_table(comparisons: Sequence[Row]) -> str:
         f"{FEW_DIFFERING} problems differ, so the interval is rougher and narrower than it should be."
     )
     return heading + _table(columns, body, text_columns=3) + _note(note)
+
+
+def _frontiers_table(frontiers: Sequence[Row]) -> str:
+    heading = "<h3>Above the frontier of a baseline, in percentage points at equal pass@1</h3>"
+    if not frontiers:
+        return heading + _missing("A frontier needs an arm beside a baseline at two temperatures or more.")
+    body = [
+        [
+            escape(checkpoint_label(row)),
+            escape(arm_label(arm_key(row))),
+            _baseline(row),
+            escape(", ".join(f"{temperature:g}" for temperature in row["baseline_temperatures"])),
+            f"{row['temperature']:g}",
+            str(row["problems"]),
+            f"{100 * row['pass_at_1']:.1f}",
+            str(row["k"]),
+            "outside" if row["difference"] is None else _difference(row["difference"], row["ci95"]),
+        ]
+        for row in frontiers
+    ]
+    columns = ["checkpoint", "arm", "frontier of", "its T", "T", "problems", "pass@1 (%)", "k", "pass@k"]
+    note = (
+        "pass@k of an arm minus the baseline's where that has the same pass@1, on straight lines between its "
+        "temperatures: what is left once moving along the baseline's curve, which temperature does for free, is taken "
+        "away. Bold: the interval excludes 0. Outside: the baseline has that pass@1 nowhere in its temperatures. No "
+        "interval: too near the end of the frontier, or one problem."
+    )
+    return heading + _table(columns, body, text_columns=4) + _note(note)
 
 
 def _slopes_table(slopes: Sequence[Row]) -> str:
@@ -226,6 +256,10 @@ def _slopes_table(slopes: Sequence[Row]) -> str:
         )
     columns = ["checkpoint", "arm", "T", "problems", *(f"pass@{k}" for k in shown)]
     return heading + _table(columns, body, text_columns=3) + _note("Bold: the interval excludes 0.")
+
+
+def _baseline(row: Row) -> str:
+    return escape(arm_label((row["baseline"], row["top_k"] if row["baseline"] == CONTROL else None)))
 
 
 def _shown_ks(available: Sequence[int]) -> list[int]:

@@ -9,7 +9,7 @@ from led_rl.report.headlines import headlines
 from led_rl.report.select import arm_label, arms, checkpoint_label, checkpoints, headline_k, nearest_temperature
 
 FILES = ("config.yaml", "run.json", "probe.jsonl", "train.jsonl")
-SCORES = ("results", "comparisons", "slopes", "changes")
+SCORES = ("results", "comparisons", "slopes", "changes", "frontiers")
 
 
 BESIDE = ("README.md", "cells", "search.jsonl")  # what may stand beside a study's record: text, and its search
@@ -37,8 +37,9 @@ def export_record(run: Path, folder: Path, figures: bool = True) -> Path:
 
 def results_block(folder: Path) -> str:
     """A study's findings in Markdown: the sentences, a table at the temperature nearest 1, and what made them."""
-    results, comparisons, slopes, changes = (read_jsonl(folder / "eval" / f"{name}.jsonl") for name in SCORES)
-    sentences = headlines(read_jsonl(folder / "probe.jsonl"), results, comparisons, slopes, changes)
+    probe = read_jsonl(folder / "probe.jsonl")
+    results, *others = (read_jsonl(folder / "eval" / f"{name}.jsonl") for name in SCORES)
+    sentences = headlines(probe, results, *others)
     return "\n".join([*(f"- {sentence}" for sentence in sentences), "", *_table(results), "", _made_by(folder)])
 
 

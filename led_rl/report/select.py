@@ -6,6 +6,7 @@ from led_rl.records import Row
 
 PLAIN = "plain"
 CONTROL = "top_k"
+LED_PREFIX = "led_"
 EXPLORE_FINAL, EXPLORE_BASE = "explore_final", "explore_base"
 BASELINES = (PLAIN, CONTROL, EXPLORE_FINAL, EXPLORE_BASE)  # in the order of the report
 FEW_DIFFERING = 10
