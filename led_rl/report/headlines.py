@@ -91,11 +91,11 @@ def entropy_sentences(probe: Sequence[Row]) -> list[str]:
 
 
 def slope_sentences(slopes: Sequence[Row]) -> list[str]:
-    """Slope of plain pass@n on temperature at the first and the last checkpoint."""
+    """Slope of plain pass@16 on temperature at the first and the last checkpoint."""
     plain = [row for row in slopes if row["arm"] == PLAIN]
     if not plain:
         return []
-    k = max(row["k"] for row in plain)
+    k = headline_k([row["k"] for row in plain])
     plain = [row for row in plain if row["k"] == k]
     names = checkpoints(plain)
     ends = [row for name in dict.fromkeys((names[0], names[-1])) for row in plain if row["checkpoint"] == name]
