@@ -25,7 +25,7 @@ class Base:
 
     Args:
         name: its folder below the matrix's
-        pretrain: options of scripts/pretrain_base.py that differ from configs/base_countdown.yaml
+        pretrain: options of scripts/pretrain_base.py that differ from the matrix's pretrain_config
     """
 
     name: str
@@ -40,7 +40,7 @@ class Cell:
         name: its folder below the matrix's
         why: what it asks
         model: the base: a name of `bases`, or a model folder
-        train: options of scripts/train_grpo.py that differ from configs/countdown_grpo.yaml
+        train: options of scripts/train_grpo.py that differ from the matrix's train_config
         evaluate: options of scripts/eval_led.py that differ from the matrix's
     """
 
@@ -59,6 +59,8 @@ class MatrixConfig:
         bases: base models to pretrain
         cells: recipes, in the order they are run
         evaluate: options of scripts/eval_led.py for every cell
+        train_config: YAML file of scripts/train_grpo.py that cells start from; none: the script's own
+        pretrain_config: YAML file of scripts/pretrain_base.py that bases start from; none: the script's own
         output_dir: where runs go
         results_dir: where each finished cell's records go
         only: names of the cells to run; none: all
@@ -68,6 +70,8 @@ class MatrixConfig:
     bases: list[Base]
     cells: list[Cell]
     evaluate: dict[str, Any] = field(default_factory=dict)
+    train_config: str | None = None
+    pretrain_config: str | None = None
     output_dir: str = "checkpoints/recipe"
     results_dir: str = "results/recipe"
     only: list[str] | None = None
@@ -114,10 +118,10 @@ def stages(config: MatrixConfig, cell: Cell) -> Iterator[list[str]]:
         if base.name == cell.model:
             model = str(runs / base.name)
             if not (runs / base.name / "model.safetensors").exists():
-                yield _command("pretrain_base", runs / base.name, base.pretrain)
+                yield _command("pretrain_base", config.pretrain_config, runs / base.name, base.pretrain)
     run = runs / cell.name
     if not _trained(run):
-        yield _command("train_grpo", run, {"model": model, **cell.train})
+        yield _command("train_grpo", config.train_config, run, {"model": model, **cell.train})
     # What is sampled already is skipped by the evaluation itself.
     yield [
         *_script("eval_led"),
@@ -135,9 +139,10 @@ def _describe(config: MatrixConfig, cell: Cell) -> None:
     write_json(Path(config.results_dir) / "cells" / cell.name / "cell.json", record)
 
 
-def _command(script: str, folder: Path, options: Mapping[str, Any]) -> list[str]:
+def _command(script: str, start: str | None, folder: Path, options: Mapping[str, Any]) -> list[str]:
     begun = ["--resume"] if RunFolder(folder).config_file.exists() else []
-    return [*_script(script), "--output_dir", str(folder), *_options(options), *begun]
+    given = [] if start is None else ["--config", start]
+    return [*_script(script), *given, "--output_dir", str(folder), *_options(options), *begun]
 
 
 def _trained(run: Path) -> bool:

@@ -74,6 +74,11 @@ class TestStages:
         assert evaluation[-2:] == ["--temperatures", "[0.6, 1.0]"]
         assert evaluation[evaluation.index("--split") + 1] == "validation"
 
+    def test_cells_and_bases_start_from_the_configurations_named(self, tmp_path):
+        search = config(tmp_path, train_config="a.yaml", pretrain_config="b.yaml")
+        pretraining, training, *_ = stages(search, search.cells[0])
+        assert pretraining[2:4] == ["--config", "b.yaml"] and training[2:4] == ["--config", "a.yaml"]
+
     def test_a_cells_own_options_come_after_the_matrixs(self, tmp_path):
         search = config(tmp_path, cells=[Cell("one", "why", evaluate={"num_samples": 9})])
         *_, evaluation, _ = stages(search, search.cells[0])
