@@ -14,9 +14,6 @@ from led_rl.decoding.engine import Completion, Engine, EngineConfig, Prompt, Thi
 from led_rl.decoding.led import LED
 from led_rl.decoding.samplers import Greedy, Plain, Truncation
 from led_rl.decoding.soft_thinking import SoftThinking
-from led_rl.eval.config import EvalConfig
-from led_rl.eval.evaluate import evaluate
-from led_rl.records import read_jsonl
 
 
 def many(lens):
@@ -162,34 +159,3 @@ def test_any_mixture(lens64, expected, asked, rows, batch_tokens):
         for sample, (key, who) in enumerate(pairs)
         for index in who
     }
-
-
-# A whole evaluation.
-
-
-def evaluated(run, home, *arms):
-    """(checkpoint, file) -> (problem, sample) -> completion, after an evaluation of these arms into `home`."""
-    evaluate(
-        EvalConfig(
-            ckpt=str(run.path), arms=list(arms), temperatures=[0.7, 1.3], num_problems=5, num_samples=4,
-            output_dir=str(home), devices=1, accelerator="cpu", steps=[4], max_rows=24,
-        )
-    )  # fmt: skip
-    return {
-        path.name: {(row["problem_id"], row["sample"]): (row["completion"], row["arm"]) for row in read_jsonl(path)}
-        for path in (home / "eval" / "samples" / "checkpoint-4").glob("*.jsonl")
-    }
-
-
-def test_an_evaluation_samples_arms_together_as_apart(tiny_run, threads, tmp_path):
-    """All at once, each by itself, and in pieces: an arm first, two more later, then the rest."""
-    arms = ("plain", "led_countdown", "explore_base_countdown", "soft_thinking", "greedy")
-    together = evaluated(tiny_run, tmp_path / "together", *arms)
-    assert {len(rows) for rows in together.values()} == {20}
-    for arm in arms:
-        apart = evaluated(tiny_run, tmp_path / arm, arm)
-        assert len(apart) == 2
-        assert apart == {name: rows for name, rows in together.items() if name.startswith(f"{arm}-")}
-    for count in (1, 3, 5):
-        pieces = evaluated(tiny_run, tmp_path / "pieces", *arms[:count])
-    assert pieces == together
