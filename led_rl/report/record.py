@@ -85,11 +85,21 @@ def _what(row: Row) -> str:
     return f"engine, LED, T = {row['temperature']:g}, {100 * row['explored_rate']:.0f}% of tokens explore"
 
 
+def has_markers(readme: Path, marker: str) -> bool:
+    """Whether the README has a place for the block of this name."""
+    begin, end = _markers(marker)
+    return end in readme.read_text(encoding="utf-8").partition(begin)[2]
+
+
+def _markers(marker: str) -> tuple[str, str]:
+    return f"<!-- {marker}: begin -->", f"<!-- {marker}: end -->"
+
+
 def update_readme(readme: Path, marker: str, block: str) -> None:
     """Replace what stands between the README's markers of this name. ValueError if it has none."""
-    begin, end = f"<!-- {marker}: begin -->", f"<!-- {marker}: end -->"
+    begin, end = _markers(marker)
     text = readme.read_text(encoding="utf-8")
-    if begin not in text or end not in text.partition(begin)[2]:
+    if not has_markers(readme, marker):
         raise ValueError(f"{readme}: no {begin} .. {end}; put the markers where the {marker} belong")
     before, _, rest = text.partition(begin)
     after = rest.partition(end)[2]

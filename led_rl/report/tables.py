@@ -1,0 +1,120 @@
+"""Tables of a study in Markdown, for its README: LED at the last checkpoint, and what there was to choose from."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from led_rl.records import Row, read_jsonl
+from led_rl.report.select import (
+    BASELINES,
+    CONTROL,
+    EXPLORE_FINAL,
+    LED_PREFIX,
+    arm_key,
+    arm_label,
+    arms,
+    baseline_kind,
+    checkpoint_label,
+    checkpoints,
+    headline_k,
+    includes_zero,
+)
+
+SOURCES = ("pi", "led", "explore_final", "explore_base")
+KINDS = ("decision", "forced")
+
+
+def matched_block(folder: Path) -> str:
+    """Each LED arm at the last checkpoint against its baselines, at every temperature and at equal pass@1. ValueError
+    without one."""
+    comparisons, frontiers = (
+        [row for row in read_jsonl(folder / "eval" / f"{name}.jsonl") if row["arm"].startswith(LED_PREFIX)]
+        for name in ("comparisons", "frontiers")
+    )
+    if not comparisons:
+        raise ValueError(f"{folder}/eval/comparisons.jsonl holds no LED arm: evaluate one beside its baselines")
+    last = checkpoints(comparisons)[-1]
+    comparisons = [row for row in comparisons if row["checkpoint"] == last]
+    frontiers = [row for row in frontiers if row["checkpoint"] == last]
+    k = headline_k([row["k"] for row in comparisons])
+    present = [name for name in BASELINES if any(baseline_kind(row) == name for row in comparisons)]
+    curves = [name for name in (CONTROL, EXPLORE_FINAL) if any(baseline_kind(row) == name for row in frontiers)]
+    columns = [*(f"- {name}" for name in present), *(f"pass@{k} at equal pass@1, - {name}" for name in curves)]
+    lines = [f"| LED | T | k of pass@k | {' | '.join(columns)} |", "|" + "---|" * (3 + len(columns))]
+    for key in arms(comparisons):
+        own = [row for row in comparisons if arm_key(row) == key]
+        for temperature in sorted({row["temperature"] for row in own}):
+            for which in (1, k):
+                here = {
+                    baseline_kind(row): row for row in own if (row["temperature"], row["k"]) == (temperature, which)
+                }
+                curve = {
+                    baseline_kind(row): row
+                    for row in frontiers
+                    if (*arm_key(row), row["temperature"]) == (*key, temperature) and which == k
+                }
+                cells = [*(_points(here.get(name)) for name in present), *(_points(curve.get(name)) for name in curves)]
+                lines.append(f"| {arm_label(key)} | {temperature:g} | {which} | {' | '.join(cells)} |")
+    lines += [
+        "",
+        f"{checkpoint_label(comparisons[0])}; points, with 95% bootstrap intervals over problems; bold where they "
+        "exclude 0; empty where the baseline's temperatures do not reach that pass@1.",
+    ]
+    return "\n".join(lines)
+
+
+def decisions_block(folder: Path) -> str:
+    """At decision tokens and at forced ones, first and last checkpoint: how sure the final layer is, and what each
+    source of exploration would do there. ValueError without a diagnosis."""
+    rows = read_jsonl(folder / "eval" / "decisions.jsonl")
+    if not rows:
+        raise ValueError(f"{folder}/eval/decisions.jsonl holds no diagnosis: run scripts/diagnose.py")
+    names = checkpoints(rows)
+    lines = [
+        "| checkpoint | tokens | p1 | LED's exploration | source | value | mass on alternatives | on better ones |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for name in dict.fromkeys((names[0], names[-1])):
+        for kind in KINDS:
+            for row in rows:
+                if (row["checkpoint"], row["kind"]) != (name, kind) or row["source"] not in _shown(rows, kind):
+                    continue
+                cells = [checkpoint_label(row), kind, f"{row['p1']['mean']:.3f}", f"{100 * row['explored_share']:.0f}%"]
+                worth = (row["worth"] or {}).get("by_exploration", {})
+                values = [worth.get(column) for column in ("value", "alternatives_mass", "better_alternatives_mass")]
+                lines.append(f"| {' | '.join([*cells, row['source'], *map(_mean, values)])} |")
+    lines += [
+        "",
+        "Decision tokens: several words are legal and decide what is computed; forced tokens: one word is legal. "
+        "LED's exploration: the share of it that falls there. Value: the probability, by rollouts, that a word drawn "
+        "from the source leads to a right answer; alternatives: words other than the final layer's favourite that lead "
+        "to one at all; better ones: as likely as the favourite does. Positions weighted by how often LED explores "
+        "there; 95% bootstrap intervals over problems. `pi` is the final layer's top k, `layer_<l>` the readout of a "
+        "layer.",
+    ]
+    return "\n".join(lines)
+
+
+def _shown(rows: Sequence[Row], kind: str) -> list[str]:
+    """The sources of exploration, and at decision tokens the layer below the last two, which adapters there cannot
+    reach."""
+    if kind != KINDS[0]:
+        return ["pi"]
+    layers = sorted({int(row["source"][6:]) for row in rows if row["source"].startswith("layer_")})
+    return [*SOURCES, *(f"layer_{layer}" for layer in layers[-2:-1])]
+
+
+def _mean(estimate: Row | None) -> str:
+    if estimate is None:
+        return ""
+    low, high = estimate["ci95"]
+    return f"{estimate['mean']:.3f} [{low:.3f}, {high:.3f}]"
+
+
+def _points(row: Row | None) -> str:
+    if row is None or row["difference"] is None:
+        return ""
+    if row["ci95"] is None:
+        return f"{100 * row['difference']:+.2f}"
+    low, high = row["ci95"]
+    text = f"{100 * row['difference']:+.2f} [{100 * low:.2f}, {100 * high:.2f}]"
+    return text if includes_zero(row["ci95"]) else f"**{text}**"
