@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from led_rl.records import read_jsonl
+from led_rl.records import read_json, read_jsonl, write_json
 from led_rl.report.record import export_record, results_block, speed_block, update_readme
 
 ROOT = Path(__file__).parents[1]
@@ -25,6 +25,15 @@ def test_the_readme_says_what_the_record_says(readme, marker, block):
     text = (ROOT / readme).read_text()
     written = text.partition(f"<!-- {marker}: begin -->")[2].partition(f"<!-- {marker}: end -->")[0]
     assert written.strip() == block().strip()
+
+
+def test_the_speed_of_one_pass_is_told_where_it_was_measured(tmp_path):
+    measured = read_json(next((SPEED / "decoding").glob("*.json")))
+    grid = {**measured["rows"][0], "arm": "grid_together", "baseline": "grid_apart", "ratio": 3.456, "headline": False}
+    assert ("3.46" in speed_block(SPEED / "decoding", SPEED / "grpo.json")) is False
+    write_json(tmp_path / "one.json", {**measured, "rows": [*measured["rows"], grid]})
+    block = speed_block(tmp_path, SPEED / "grpo.json")
+    assert f"one after another: 3.46 ({grid['model']}, {grid['dtype']})." in block
 
 
 def test_the_record_shows_what_the_default_run_is_for():

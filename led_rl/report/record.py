@@ -12,6 +12,7 @@ FILES = ("config.yaml", "run.json", "probe.jsonl", "train.jsonl")
 SCORES = ("results", "comparisons", "slopes", "changes", "frontiers")
 
 
+GRID_TOGETHER = "grid_together"  # as led_rl.decoding.bench names it
 BESIDE = ("README.md", "cells", "search.jsonl")  # what may stand beside a study's record: text, and its search
 
 
@@ -51,11 +52,12 @@ def speed_block(decoding: Path, grpo: Path) -> str:
         grpo: one JSON file.
     """
     lines = ["| model | dtype | what | against | tokens/s | ratio | peak MiB |", "|---|---|---|---|---|---|---|"]
-    commands = []
+    commands, grids = [], []
     for path in sorted(decoding.glob("*.json")):
         measured = read_json(path)
         commands.append(measured)
         main = [row for row in measured["rows"] if "varied" not in row]
+        grids += [row for row in main if row["arm"] == GRID_TOGETHER]
         peaks = {(row["model"], row["dtype"], row["temperature"], row["arm"]): row["peak_mib"] for row in main}
         for row in main:
             if row["headline"]:
@@ -72,11 +74,24 @@ def speed_block(decoding: Path, grpo: Path) -> str:
         [
             *lines,
             "",
+            *_grid_sentences(grids),
             f"A GRPO step of the default run takes {engine:.2f} s with the engine's rollouts and {stock:.2f} s with "
             f"stock TRL's: {steps['ratio']:.2f} times the steps per second. Peak memory is the process's; the "
             f"baseline's is in brackets. Medians, on {machine['cpus']} cores ({machine['processor']}). Made by {made}.",
         ]
     )
+
+
+def _grid_sentences(rows: list[Row]) -> list[str]:
+    """What sampling all settings of an evaluation in one pass gains, as far as it was measured."""
+    if not rows:
+        return []
+    gains = ", ".join(f"{row['ratio']:.2f} ({row['model']}, {row['dtype']})" for row in rows)
+    return [
+        "Three arms at three temperatures, as a default evaluation has them, in one pass of the engine against one "
+        f"after another: {gains}.",
+        "",
+    ]
 
 
 def _what(row: Row) -> str:
