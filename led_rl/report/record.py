@@ -13,7 +13,7 @@ SCORES = ("results", "comparisons", "slopes", "changes", "frontiers")
 
 
 GRID_TOGETHER = "grid_together"  # as led_rl.decoding.bench names it
-BESIDE = ("README.md", "cells", "search.jsonl")  # what may stand beside a study's record: text, and its search
+BESIDE = ("cells", "search.jsonl")  # what may stand beside a study's record, as texts may: its search
 
 
 def export_record(run: Path, folder: Path, figures: bool = True) -> Path:
@@ -21,7 +21,11 @@ def export_record(run: Path, folder: Path, figures: bool = True) -> Path:
 
     ValueError if the folder holds something else.
     """
-    others = [path for path in folder.iterdir() if path.name not in BESIDE] if folder.exists() else []
+    others = (
+        [path for path in folder.iterdir() if path.suffix != ".md" and path.name not in BESIDE]
+        if folder.exists()
+        else []
+    )
     if others and not (folder / "eval" / "eval.json").exists():
         raise ValueError(f"{folder} is not empty and no record of a study: name another folder")
     wanted = [*FILES, "eval/eval.json", *(f"eval/{name}.jsonl" for name in (*SCORES, "decisions"))]
