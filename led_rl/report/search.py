@@ -10,15 +10,15 @@ from pathlib import Path
 from led_rl.records import Row, read_json, read_jsonl
 from led_rl.report.select import (
     BASELINES,
+    LED_PREFIX,
     PLAIN,
     baseline_kind,
     headline_k,
-    includes_zero,
     latest,
     nearest_temperature,
 )
+from led_rl.report.tables import difference_cell
 
-LED_PREFIX = "led_"
 BASELINE_COLUMNS = BASELINES[1:]  # against plain sampling the gain of truncation would be credited to LED
 
 
@@ -50,7 +50,7 @@ def search_block(rows: Sequence[Row]) -> str:
         near = nearest_temperature(compared["temperature"] for compared in row["led_minus"])
         shown_here = [compared for compared in row["led_minus"] if compared["temperature"] == near]
         for index, compared in enumerate(shown_here):
-            shown = [_interval(compared.get(name)) for name in BASELINE_COLUMNS]
+            shown = [difference_cell(compared.get(name), 1) for name in BASELINE_COLUMNS]
             left = [""] * 9 if index else _left(row)
             right = "" if index else f"{row['wall_s'] / 60:.0f}"
             middle = [compared["arm"], f"{compared['temperature']:g}"]
@@ -80,7 +80,7 @@ def _left(row: Row) -> list[str]:
         both("entropy_intermediate_nats", ".3f"),
         both("pass_at_1", ".1f", 100),
         both("pass_at_16", ".1f", 100),
-        f"{_interval(after['slope'])} ({_interval(before['slope'])})",
+        f"{difference_cell(after['slope'], 1)} ({difference_cell(before['slope'], 1)})",
     ]
 
 
@@ -151,13 +151,3 @@ def _led_comparisons(folder: Path, step: int) -> Iterator[tuple[str, float, list
     chosen = [row for row in rows if row["arm"].startswith(LED_PREFIX) and (row["rl_step"], row["k"]) == (step, k)]
     for arm, temperature in sorted({(row["arm"], row["temperature"]) for row in chosen}):
         yield arm, temperature, [row for row in chosen if (row["arm"], row["temperature"]) == (arm, temperature)]
-
-
-def _interval(row: Row | None) -> str:
-    if row is None:
-        return ""
-    if row["ci95"] is None:
-        return f"{100 * row['difference']:+.1f}"
-    low, high = row["ci95"]
-    text = f"{100 * row['difference']:+.1f} [{100 * low:.1f}, {100 * high:.1f}]"
-    return text if includes_zero(row["ci95"]) else f"**{text}**"

@@ -52,7 +52,8 @@ def matched_block(folder: Path) -> str:
                     for row in frontiers
                     if (*arm_key(row), row["temperature"]) == (*key, temperature) and which == k
                 }
-                cells = [*(_points(here.get(name)) for name in present), *(_points(curve.get(name)) for name in curves)]
+                compared = [*(here.get(name) for name in present), *(curve.get(name) for name in curves)]
+                cells = [difference_cell(row, 2) for row in compared]
                 lines.append(f"| {arm_label(key)} | {temperature:g} | {which} | {' | '.join(cells)} |")
     lines += [
         "",
@@ -110,11 +111,13 @@ def _mean(estimate: Row | None) -> str:
     return f"{estimate['mean']:.3f} [{low:.3f}, {high:.3f}]"
 
 
-def _points(row: Row | None) -> str:
+def difference_cell(row: Row | None, decimals: int) -> str:
+    """A difference in points with its interval, bold where that excludes 0; empty where there is none."""
     if row is None or row["difference"] is None:
         return ""
+    text = f"{100 * row['difference']:+.{decimals}f}"
     if row["ci95"] is None:
-        return f"{100 * row['difference']:+.2f}"
+        return text
     low, high = row["ci95"]
-    text = f"{100 * row['difference']:+.2f} [{100 * low:.2f}, {100 * high:.2f}]"
+    text += f" [{100 * low:.{decimals}f}, {100 * high:.{decimals}f}]"
     return text if includes_zero(row["ci95"]) else f"**{text}**"
