@@ -675,6 +675,13 @@ class TestBadInput:
         assert "holds another run" in line
         assert sorted((path, path.stat().st_mtime_ns) for path in trained.rglob("*")) == before
 
+    def test_early_exits_beyond_the_model_leave_no_folder_behind(self, capfd, tmp_path):
+        """They once claimed the folder first, so that the command put right was refused."""
+        path = tmp_path / "exits"
+        line = refused(capfd, "pretrain_base", "--output_dir", path, *PRETRAIN, "--early_exit.layers", "99")
+        assert "reach beyond the" in line
+        assert not path.exists()
+
     @pytest.mark.parametrize("budget", ["-3", "0"])
     def test_a_budget_of_no_tokens(self, capfd, evaluated, tmp_path, budget):
         argv = ["--ckpt", evaluated, "--num_problems", "4", "--output_dir", tmp_path / "out"]

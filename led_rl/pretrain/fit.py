@@ -68,6 +68,7 @@ def fit(policy: Policy, data: DocumentData, probe: EntropyProbe, config: FitConf
     A finished run that is resumed gives what it gave before. Raises ValueError if the folder holds another run.
     """
     started = time.monotonic()
+    module = Imitation(policy.model, config.optimizer, config.early_exit)  # refuses what does not fit, before a folder
     run = RunFolder(Path(config.output_dir))
     before = read_json(run.record_file)["sessions"][-1] if config.resume and run.record_file.exists() else {}
     seeds = {"seed": config.seed, "probe_seed": probe.config.seed}
@@ -98,7 +99,7 @@ def fit(policy: Policy, data: DocumentData, probe: EntropyProbe, config: FitConf
             ProbeCallback(ProbeRecorder(probe, run, logger.experiment, "pretrain_step"), config.probe_every),
         ],
     )  # fmt: skip
-    module = Imitation(policy.model.train(), config.optimizer, config.early_exit)
+    policy.model.train()
     trainer.fit(module, data, ckpt_path=str(last) if resumed else None, weights_only=True)
     if trainer.is_global_zero:
         policy.model.save_pretrained(run.path)
