@@ -130,10 +130,10 @@ def test_depth_above_the_layers(name, layers):
     assert build(arm, 1.0, SimpleNamespace(layers=layers + 1, vocabulary=1000)).depths[-1] == layers
 
 
-@pytest.mark.parametrize(("vocabulary", "preset"), [(58, "led_countdown"), (999, "led_countdown"), (1000, "led_paper")])
-def test_default_arms_suit_the_vocabulary_and_bring_their_control(vocabulary, preset):
+@pytest.mark.parametrize(("vocabulary", "preset"), [(58, "countdown"), (999, "countdown"), (1000, "paper")])
+def test_default_arms_suit_the_vocabulary_and_bring_their_controls(vocabulary, preset):
     names = default_arms(vocabulary)
-    assert set(names) == {"plain", "top_k", preset}
+    assert set(names) == {"plain", "top_k", f"led_{preset}", f"explore_final_{preset}"}
     assert [arm.name for arm in arms(*names)] == list(names)
 
 

@@ -3,8 +3,9 @@
 import pytest
 import torch
 
-from led_rl.decoding.bench import Workload, _grid, _useful, _wider_head, measure, measure_growth
+from led_rl.decoding.bench import Workload, _bound, _completions, _grid, _useful, _wider_head, measure, measure_growth
 from led_rl.decoding.led import LED
+from led_rl.decoding.samplers import Plain, Truncation
 from led_rl.models.lens import Lens
 from led_rl.models.loading import Policy
 
@@ -34,7 +35,15 @@ def test_rows_of_the_comparison(work):
 
 def test_a_grid_in_one_pass_counts_the_tokens_it_counts_apart(work):
     apart, together = _grid(work, Lens(work.policy.model))
-    assert apart.run(3).tokens == together.run(3).tokens > 9 * 4  # nine settings, four samples each
+    assert apart.run(3).tokens == together.run(3).tokens > 12 * 4  # twelve settings, four samples each
+
+
+def test_the_bound_is_of_the_tokens_that_are_sampled(work):
+    lens = Lens(work.policy.model)
+    sampled = _completions(work, lens, Plain(Truncation()), 0)
+    done = _bound(work, lens)(5)
+    assert done.tokens == sum(len(completion.tokens) for completion in sampled)
+    assert done.seconds > 0
 
 
 def test_a_wider_head_draws_the_same_tokens(work):

@@ -341,6 +341,19 @@ def test_only_rewards_of_some_weight_reach_trl(tmp_path, reward, names, weights)
     assert arguments_of(tmp_path, TrainConfig(output_dir=str(tmp_path), reward=reward)).reward_weights == weights
 
 
+@pytest.mark.parametrize(
+    ("named", "layers"), [(None, None), ([0], [0]), ([-1, -2], [6, 7]), ([7, -1, -8], [0, 7]), ([3, 1], [1, 3])]
+)
+def test_adapters_are_on_the_layers_named_from_either_end(named, layers):
+    assert LoraConfig(r=1, layers_to_transform=named).layers(8) == layers
+
+
+@pytest.mark.parametrize("named", [[8], [-9], [0, 99], []])
+def test_layers_that_the_model_does_not_have_are_refused(named):
+    with pytest.raises(ValueError, match=r"the model has 8 layers; name some of 0 to 7, or of -8 to -1 from the end"):
+        LoraConfig(r=1, layers_to_transform=named).layers(8)
+
+
 def test_seed_and_folder_reach_trl(tmp_path):
     arguments = arguments_of(tmp_path, TrainConfig(output_dir=str(tmp_path), seed=11))
     assert (arguments.seed, arguments.data_seed, arguments.output_dir) == (11, 11, str(tmp_path))

@@ -34,6 +34,7 @@ GRPO = [
     "--grpo.max_steps", "2", "--grpo.save_steps", "2", "--grpo.logging_steps", "1", "--grpo.num_generations", "2",
     "--grpo.per_device_train_batch_size", "4", "--grpo.max_completion_length", "8",
     "--probe.problems", "2", "--probe.samples", "1", "--probe.max_new_tokens", "8",
+    "--lora.r", "0", "--reward.trace", "0",
 ]  # fmt: skip
 
 
@@ -192,7 +193,7 @@ def trained(warm, tmp_path_factory):
         here(
             command(
                 "train_grpo", "--model", warm, "--output_dir", folder, *SUMS, "--prompt.system", SYSTEM,
-                "--reward.format", "0.5", "--lora.r", "2", "--lora.layers_to_transform", "[1,3]", *GRPO,
+                *GRPO, "--reward.format", "0.5", "--lora.r", "2", "--lora.layers_to_transform", "[1,-1]",
             )
         )  # fmt: skip
     finally:

@@ -18,10 +18,12 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from safetensors.torch import load_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from led_rl.config import guarded
 from led_rl.records import read_json, read_jsonl, write_jsonl
+from led_rl.run import RunFolder
 
 ROOT = Path(__file__).resolve().parents[1]
 SCRIPTS = ROOT / "scripts"
@@ -40,7 +42,7 @@ TRAIN = [
     *(f"--task.countdown.{key}={value}" for key, value in SPACE.items()),
     "--grpo.max_steps", str(STEPS), "--grpo.save_steps", "2", "--grpo.logging_steps", "1",
     "--grpo.per_device_train_batch_size", "16", "--grpo.num_generations", "4", "--grpo.max_completion_length", "24",
-    "--probe.problems", "4", "--probe.samples", "2",
+    "--probe.problems", "4", "--probe.samples", "2", "--lora.r", "0", "--grpo.learning_rate", "2e-4",
 ]  # fmt: skip
 ARMS, TEMPERATURES, PROBLEMS, SAMPLES = ["plain", "top_k", "led_countdown"], [0.7, 1.3], 4, 4
 EVAL = [
@@ -375,15 +377,19 @@ class TestTraining:
         same_training(run, trained)
         assert_events_are_whole(run)
 
-    @pytest.mark.slow
-    def test_lora_run_is_resumed_and_evaluated(self, workspace, base, tmp_path):
+    def test_run_of_the_default_recipe_is_resumed_and_evaluated(self, workspace, base, tmp_path):
+        """Adapters on the last two layers, at the default rate."""
         run = tmp_path / "lora"
-        succeed(training(base, run, "--lora.r", "4"), workspace)
+        recipe = ["--lora.r", "64", "--grpo.learning_rate", "2e-3"]
+        succeed(training(base, run, *recipe), workspace)
+        assert RunFolder(run).config()["lora"]["layers_to_transform"] == [-2, -1]
+        adapters = load_file(run / "checkpoint-6" / "adapter_model.safetensors")
+        assert {int(name.split(".layers.")[1].split(".")[0]) for name in adapters} == {LAYERS - 2, LAYERS - 1}
         whole = (run / "checkpoint-6" / "adapter_model.safetensors").read_bytes()
         rows = read_jsonl(run / "probe.jsonl")
         shutil.rmtree(run / "checkpoint-4")
         shutil.rmtree(run / "checkpoint-6")
-        succeed(training(base, run, "--lora.r", "4", "--resume", "true"), workspace)
+        succeed(training(base, run, *recipe, "--resume", "true"), workspace)
         assert (run / "checkpoint-6" / "adapter_model.safetensors").read_bytes() == whole
         assert read_jsonl(run / "probe.jsonl") == rows
         succeed(evaluation(run, "--steps", "0", "6", problems=2), workspace)
@@ -655,6 +661,7 @@ class TestBadInput:
             (["--task.countdown.max_number", "5", "--problems", "5000"], "5000 problems of the train split asked for"),
             (["--dtype", "float8"], "dtype='float8': one of float32, bfloat16, float16"),
             (["--problems", "0"], "problems=0"),
+            (["--lora.r", "2", "--lora.layers_to_transform", "[9]"], "lora.layers_to_transform=[9]: the model has"),
         ],
     )
     def test_training(self, capfd, base, tmp_path, argv, message):

@@ -34,12 +34,15 @@ def test_the_readme_says_what_the_record_says(readme, marker, block):
     assert written.strip() == block().strip()
 
 
-def test_the_speed_of_one_pass_is_told_where_it_was_measured(tmp_path):
+@pytest.mark.parametrize(("arm", "said"), [("grid_together", "one after another: "), ("bound", "against generate: ")])
+def test_one_pass_and_the_bound_are_told_where_they_were_measured(tmp_path, arm, said):
     measured = read_json(next((SPEED / "decoding").glob("*.json")))
-    grid = {**measured["rows"][0], "arm": "grid_together", "baseline": "grid_apart", "ratio": 3.456, "headline": False}
-    write_json(tmp_path / "one.json", {**measured, "rows": [*measured["rows"], grid]})
-    block = speed_block(tmp_path, SPEED / "grpo.json")
-    assert f"one after another: 3.46 ({grid['model']}, {grid['dtype']})." in block
+    others = [row for row in measured["rows"] if row["arm"] != arm]
+    row = {**others[0], "arm": arm, "ratio": 3.456, "headline": False}
+    write_json(tmp_path / "one.json", {**measured, "rows": [*others, row]})
+    assert f"{said}3.46 ({row['model']}, {row['dtype']})." in speed_block(tmp_path, SPEED / "grpo.json")
+    write_json(tmp_path / "one.json", {**measured, "rows": others})
+    assert said not in speed_block(tmp_path, SPEED / "grpo.json")
 
 
 def test_the_record_shows_what_the_default_run_is_for():

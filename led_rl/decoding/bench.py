@@ -14,8 +14,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import linear, scaled_dot_product_attention
 from transformers import GenerationConfig
 
+from led_rl.decoding.controls import ExploreFinal
 from led_rl.decoding.engine import Completion, Engine, EngineConfig, Prompt
 from led_rl.decoding.led import LED, PRESETS
 from led_rl.decoding.prompting import think_tokens
@@ -28,6 +30,7 @@ from led_rl.records import Row
 MIB = 2**20
 GRID = (0.6, 1.0, 1.4)  # the temperatures of a default evaluation
 APART, TOGETHER = "grid_apart", "grid_together"
+BOUND = "bound"
 
 
 @dataclass(frozen=True)
@@ -68,6 +71,7 @@ class _Arm:
 class _Done:
     tokens: int
     explored: float | None = None
+    seconds: float | None = None  # of its own clock, where a run has a set-up that does not count
 
 
 def measure(work: Workload, repeats: int, headline: Sequence[tuple[str, str]], continuous: bool) -> list[Row]:
@@ -88,6 +92,7 @@ def measure(work: Workload, repeats: int, headline: Sequence[tuple[str, str]], c
         _Arm("top_k", "plain", _engine(work, lens, Plain(replace(truncation, top_k=latent.led.top_k)))),
         _Arm("led", "plain", _engine(work, lens, latent)),
         _Arm("led_full_readouts", "plain", _engine(work, lens, latent, record=True)),
+        _Arm(BOUND, "generate", _bound(work, lens)),
         *_grid(work, lens),
     ]
     if continuous:
@@ -99,17 +104,53 @@ def measure(work: Workload, repeats: int, headline: Sequence[tuple[str, str]], c
 
 
 def _grid(work: Workload, lens: Lens) -> list[_Arm]:
-    """What an evaluation samples by default (plain, top-k and LED at each temperature), one setting after another and
-    all in one pass. Tokens count once for every setting that drew them."""
+    """What an evaluation samples by default (plain, LED and its two controls at each temperature), one setting after
+    another and all in one pass. Tokens count once for every setting that drew them."""
     samplers: list[Sampler] = []
     for temperature in GRID:
-        latent = Latent.of(work.led, Truncation(temperature), lens)
-        samplers += [Plain(Truncation(temperature)), Plain(latent.truncation), latent]
+        truncation = Truncation(temperature)
+        latent = Latent.of(work.led, truncation, lens)
+        samplers += [Plain(truncation), Plain(latent.truncation), latent, ExploreFinal.of(work.led, truncation, lens)]
     alone = [_engine(work, lens, sampler) for sampler in samplers]
     return [
         _Arm(APART, None, lambda seed: _Done(sum(run(seed).tokens for run in alone))),
         _Arm(TOGETHER, APART, _engine(work, lens, samplers)),
     ]
+
+
+def _bound(work: Workload, lens: Lens) -> Callable[[int], _Done]:
+    """The matrix products and the attention of the samples' decoding steps, and nothing else: no norm, rotation, cache
+    write, draw or prompt. No decoder that makes these samples a token at a time with the same kernels is faster."""
+    config: Any = lens.backbone.config
+    heads = config.num_attention_heads
+    shared = config.num_key_value_heads
+    width = getattr(config, "head_dim", None) or config.hidden_size // heads
+    weights = [module.weight for module in [*lens.backbone.modules(), lens.head] if isinstance(module, nn.Linear)]
+    options: Any = {"dtype": lens.dtype, "device": lens.device}
+    prompt = max(len(ids) for ids in work.prompts)
+    lengths = [len(done.tokens) for done in _completions(work, lens, Plain(Truncation(work.temperature)), 0)]
+    alive = [sum(length > step for length in lengths) for step in range(max(lengths))]
+
+    @torch.inference_mode()
+    def run(seed: int) -> _Done:
+        inputs = {weight.shape[1]: torch.zeros(len(lengths), weight.shape[1], **options) for weight in weights}
+        query = torch.zeros(len(lengths), heads, 1, width, **options)
+        cache = (2, len(lengths), shared, prompt + len(alive), width)
+        caches = [torch.zeros(cache, **options) for _ in range(lens.layers)]
+        started = time.perf_counter()
+        for step, count in enumerate(alive):
+            for weight in weights:
+                linear(inputs[weight.shape[1]][:count], weight)
+            for keys, values in caches:
+                seen = prompt + step + 1
+                scaled_dot_product_attention(
+                    query[:count], keys[:count, :, :seen], values[:count, :, :seen], enable_gqa=heads != shared
+                )
+        if lens.device.type == "cuda":
+            torch.cuda.synchronize()
+        return _Done(sum(alive), seconds=time.perf_counter() - started)
+
+    return run
 
 
 def measure_growth(work: Workload, repeats: int) -> list[Row]:
@@ -149,7 +190,7 @@ def _rows(work: Workload, arms: Sequence[_Arm], repeats: int) -> list[Row]:
             _reset_peak()
             started = time.perf_counter()
             done = arm.run(repeat)
-            speed = done.tokens / (time.perf_counter() - started)
+            speed = done.tokens / (done.seconds or time.perf_counter() - started)
             if repeat > 0:
                 speeds[arm.name].append(speed)
                 peaks[arm.name] = max(peaks.get(arm.name, 0.0), _peak_mib())
@@ -181,19 +222,23 @@ def _rows(work: Workload, arms: Sequence[_Arm], repeats: int) -> list[Row]:
 def _engine(
     work: Workload, lens: Lens, sampler: Sampler | Sequence[Sampler], record: bool = False
 ) -> Callable[[int], _Done]:
-    config = EngineConfig(work.max_new_tokens)
-    think = think_tokens(work.policy.tokenizer)
-
     def run(seed: int) -> _Done:
-        prompts = [
-            Prompt(ids, [sample_key(seed, str(index), sample) for sample in range(work.samples)])
-            for index, ids in enumerate(work.prompts)
-        ]
-        done = Engine(lens, sampler, work.policy.end_tokens, config, think, record).run(prompts)
+        done = _completions(work, lens, sampler, seed, record)
         tokens = sum(len(completion.tokens) * len(completion.samplers) for completion in done)
         return _Done(tokens, _explored(done, tokens) if record else None)
 
     return run
+
+
+def _completions(
+    work: Workload, lens: Lens, sampler: Sampler | Sequence[Sampler], seed: int, record: bool = False
+) -> list[Completion]:
+    prompts = [
+        Prompt(ids, [sample_key(seed, str(index), sample) for sample in range(work.samples)])
+        for index, ids in enumerate(work.prompts)
+    ]
+    config, think = EngineConfig(work.max_new_tokens), think_tokens(work.policy.tokenizer)
+    return list(Engine(lens, sampler, work.policy.end_tokens, config, think, record).run(prompts))
 
 
 def _explored(done: Sequence[Completion], tokens: int) -> float:

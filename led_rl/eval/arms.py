@@ -74,8 +74,9 @@ def arm_names() -> list[str]:
 
 
 def default_arms(vocabulary: int) -> tuple[str, ...]:
-    """Plain sampling, LED with the preset that suits the vocabulary, and its control."""
-    return (PLAIN, TOP_K, "led_countdown" if vocabulary < 1000 else "led_paper")
+    """Plain sampling, LED with the preset that suits the vocabulary, and its controls of truncation and flattening."""
+    preset = "countdown" if vocabulary < 1000 else "paper"
+    return (PLAIN, TOP_K, f"led_{preset}", f"explore_final_{preset}")
 
 
 def resolve(names: Sequence[str], matched: Matched) -> list[Arm]:

@@ -24,7 +24,7 @@ class EvalConfig:
     Args:
         ckpt: a run folder (every checkpoint, its base as step 0), a checkpoint folder, a model folder or a Hub id
         arms: names of arms, such as led_paper or led_norm@depth=12@top_k=8; none: plain, LED with the preset that suits
-            the vocabulary, and its top_k control
+            the vocabulary, and its top_k and explore_final controls
         temperatures: sampling temperatures
         num_problems: problems of the split
         num_samples: samples per problem and cell, n; at least 32 makes pass@16 an estimate and not a maximum
@@ -47,7 +47,7 @@ class EvalConfig:
     ckpt: str
     arms: list[str] | None = None
     temperatures: list[float] = field(default_factory=lambda: [0.6, 1.0, 1.4])
-    num_problems: int = 128
+    num_problems: int = 500
     num_samples: int = 32
     split: Split = "test"
     seed: int = 0

@@ -10,9 +10,7 @@ from led_rl.report.select import arm_label, arms, checkpoint_label, checkpoints,
 
 FILES = ("config.yaml", "run.json", "probe.jsonl", "train.jsonl")
 SCORES = ("results", "comparisons", "slopes", "changes", "frontiers")
-
-
-GRID_TOGETHER = "grid_together"  # as led_rl.decoding.bench names it
+GRID_TOGETHER, BOUND = "grid_together", "bound"  # as led_rl.decoding.bench names them
 BESIDE = ("cells", "search.jsonl")  # what may stand beside a study's record, as texts may: its search
 
 
@@ -56,12 +54,13 @@ def speed_block(decoding: Path, grpo: Path) -> str:
         grpo: one JSON file.
     """
     lines = ["| model | dtype | what | against | tokens/s | ratio | peak MiB |", "|---|---|---|---|---|---|---|"]
-    commands, grids = [], []
+    commands: list[Row] = []
+    every: list[Row] = []
     for path in sorted(decoding.glob("*.json")):
         measured = read_json(path)
         commands.append(measured)
         main = [row for row in measured["rows"] if "varied" not in row]
-        grids += [row for row in main if row["arm"] == GRID_TOGETHER]
+        every += main
         peaks = {(row["model"], row["dtype"], row["temperature"], row["arm"]): row["peak_mib"] for row in main}
         for row in main:
             if row["headline"]:
@@ -78,7 +77,18 @@ def speed_block(decoding: Path, grpo: Path) -> str:
         [
             *lines,
             "",
-            *_grid_sentences(grids),
+            *_sentence(
+                every,
+                GRID_TOGETHER,
+                "Four arms at three temperatures, as a default evaluation has them, in one pass of the engine against "
+                "one after another: ",
+            ),
+            *_sentence(
+                every,
+                BOUND,
+                "What is possible: the matrix products and the attention of these samples, and nothing else, against "
+                "generate: ",
+            ),
             f"A GRPO step of the default run takes {engine:.2f} s with the engine's rollouts and {stock:.2f} s with "
             f"stock TRL's: {steps['ratio']:.2f} times the steps per second. Peak memory is the process's; the "
             f"baseline's is in brackets. Medians, on {machine['cpus']} cores ({machine['processor']}). Made by {made}.",
@@ -86,16 +96,10 @@ def speed_block(decoding: Path, grpo: Path) -> str:
     )
 
 
-def _grid_sentences(rows: list[Row]) -> list[str]:
-    """What sampling all settings of an evaluation in one pass gains, as far as it was measured."""
-    if not rows:
-        return []
-    gains = ", ".join(f"{row['ratio']:.2f} ({row['model']}, {row['dtype']})" for row in rows)
-    return [
-        "Three arms at three temperatures, as a default evaluation has them, in one pass of the engine against one "
-        f"after another: {gains}.",
-        "",
-    ]
+def _sentence(rows: list[Row], arm: str, says: str) -> list[str]:
+    """What an arm's ratios are, as far as it was measured."""
+    ratios = [f"{row['ratio']:.2f} ({row['model']}, {row['dtype']})" for row in rows if row["arm"] == arm]
+    return [f"{says}{', '.join(ratios)}.", ""] if ratios else []
 
 
 def _what(row: Row) -> str:

@@ -24,7 +24,8 @@ class LoraConfig:
         r: rank; 0 trains all weights
         alpha: scaling numerator
         target_modules: modules that get adapters, by name, or all-linear
-        layers_to_transform: indices of the layers that get adapters, from 0; all if none are named
+        layers_to_transform: indices of the layers that get adapters, from 0, or from the end if negative; all if none
+            are named
     """
 
     r: int = 0
@@ -40,6 +41,20 @@ class LoraConfig:
                 f"lora.target_modules={self.target_modules!r}: {ALL_LINEAR}, or a list of module names such as "
                 "[q_proj, v_proj]"
             )
+
+    def layers(self, depth: int) -> list[int] | None:
+        """Indices, from 0, of the layers of a model of `depth` layers that get adapters; none: all.
+
+        Raises ValueError on an index that the model does not have.
+        """
+        if self.layers_to_transform is None:
+            return None
+        if not self.layers_to_transform or not all(-depth <= index < depth for index in self.layers_to_transform):
+            raise ValueError(
+                f"lora.layers_to_transform={self.layers_to_transform}: the model has {depth} layers; name some of "
+                f"0 to {depth - 1}, or of -{depth} to -1 from the end"
+            )
+        return sorted({index % depth for index in self.layers_to_transform})
 
 
 @dataclass(frozen=True)

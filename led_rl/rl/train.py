@@ -53,6 +53,7 @@ def train(config: TrainConfig, plain: Row) -> Path:
         "trace": TraceReward(config.task.countdown, reader),
     }
     probe = EntropyProbe(task, policy.tokenizer, policy.end_tokens, config.probe, config.prompt)
+    adapters = _peft(config.lora, policy.model)
 
     run = RunFolder(Path(config.output_dir))
     seeds = {"seed": config.seed, "probe_seed": config.probe.seed}
@@ -70,7 +71,7 @@ def train(config: TrainConfig, plain: Row) -> Path:
         args=arguments,
         reward_funcs=[rewards[name] for name in config.reward.weights],
         train_dataset=_dataset(task, problems, policy.tokenizer, config.prompt),
-        peft_config=_peft(config.lora, policy.model),
+        peft_config=adapters,
         rollout=config.rollout,
         callbacks=[
             ProbeCallback(ProbeRecorder(probe, run, logger.experiment, "rl_step")),
@@ -108,16 +109,18 @@ def _peft(config: LoraConfig, model: PreTrainedModel) -> Any:
         return None
     from peft import LoraConfig as PeftLoraConfig
 
+    lens = Lens(model)
+    layers = config.layers(lens.layers)
     targets: str | list[str] = config.target_modules
-    if targets == ALL_LINEAR and config.layers_to_transform is not None:
+    if targets == ALL_LINEAR and layers is not None:
         # PEFT chooses layers only where modules are listed by name.
-        decoder = Lens(model).backbone
-        targets = sorted({n.rsplit(".", 1)[-1] for n, module in decoder.named_modules() if isinstance(module, Linear)})
+        names = {name for name, module in lens.backbone.named_modules() if isinstance(module, Linear)}
+        targets = sorted({name.rsplit(".", 1)[-1] for name in names})
     return PeftLoraConfig(
         r=config.r,
         lora_alpha=config.alpha,
         lora_dropout=0.0,  # rollouts run in train mode, where dropout would make sampler and policy differ
         target_modules=targets,
-        layers_to_transform=config.layers_to_transform,
+        layers_to_transform=layers,
         task_type="CAUSAL_LM",
     )
