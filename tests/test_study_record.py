@@ -75,22 +75,32 @@ def test_smollm2_shows_the_asymmetry():
 
 
 def test_the_recipe_shows_what_its_readme_claims():
-    """At the collapsed checkpoint, by the committed files: LED above its top-k control and above explore_final at every
-    temperature, by intervals no wider than a point; and no slope that is not positive."""
+    """By the committed files, on 3,000 problems: LED above its top-k control and above explore_final at every temperature,
+    by intervals no wider than a point; above both frontiers at T = 1; and after RL no slope that is not positive."""
     differences = [
         row
         for row in read_jsonl(RECIPE / "eval" / "comparisons.jsonl")
-        if (row["arm"], row["k"], row["rl_step"]) == ("led_countdown", 16, 600)
+        if (row["arm"], row["k"]) == ("led_countdown", 16)
+        and row["rl_step"] in (200, 600)
         and row["baseline"] in ("top_k", "explore_final_countdown")
     ]
-    assert len(differences) == 8
+    assert len(differences) == 16
+    assert {row["problems"] for row in differences} == {3000}
     assert all(row["ci95"][0] > 0 and row["ci95"][1] - row["ci95"][0] <= 0.01 for row in differences)
-    (slope,) = [
+    lifts = [
         row
-        for row in read_jsonl(RECIPE / "eval" / "slopes.jsonl")
-        if (row["arm"], row["k"], row["rl_step"]) == ("plain", 16, 600)
+        for row in read_jsonl(RECIPE / "eval" / "frontiers.jsonl")
+        if (row["arm"], row["temperature"]) == ("led_countdown", 1.0)
+        and row["rl_step"] in (200, 600)
+        and row["baseline"] in ("top_k", "explore_final_countdown")
     ]
-    assert slope["ci95"][0] > 0
+    assert len(lifts) == 4 and all(row["ci95"][0] > 0 for row in lifts)
+    slopes = {
+        row["rl_step"]: row["ci95"]
+        for row in read_jsonl(RECIPE / "eval" / "slopes.jsonl")
+        if (row["arm"], row["k"]) == ("plain", 16)
+    }
+    assert slopes.keys() == {0, 200, 600} and min(slopes[200][0], slopes[600][0]) > 0
 
 
 def test_export_leaves_samples_and_weights_out(tmp_path):

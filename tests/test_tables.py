@@ -1,4 +1,4 @@
-"""A study's tables say what its records say: the last checkpoint, every baseline that is there, no cell invented."""
+"""A study's tables say what its records say: every checkpoint, every baseline that is there, no cell invented."""
 
 import pytest
 
@@ -27,18 +27,19 @@ def test_matched_differences_and_frontiers(tmp_path):
     write_jsonl(tmp_path / "eval" / "comparisons.jsonl", comparisons)
     write_jsonl(tmp_path / "eval" / "frontiers.jsonl", frontiers)
     head, _, *lines = matched_block(tmp_path).splitlines()
-    assert cells(head)[3:] == [
+    assert cells(head)[4:] == [
         "- plain", "- top_k", "- explore_final",
         "pass@16 at equal pass@1, - top_k", "pass@16 at equal pass@1, - explore_final",
     ]  # fmt: skip
     sure, unsure = "**+1.00 [0.20, 1.80]**", "-20.00 [-30.00, 10.00]"
-    assert [cells(line) for line in lines[:4]] == [
-        ["led_norm (k=20)", "0.6", "1", "", "", "", "", ""],
-        ["led_norm (k=20)", "0.6", "16", "", unsure, "", "", ""],
-        ["led_norm (k=20)", "1", "1", sure, sure, sure, "", ""],
-        ["led_norm (k=20)", "1", "16", sure, sure, sure, "", "+3.00"],
+    assert [cells(line) for line in lines[: lines.index("")]] == [
+        ["step 0", "led_norm (k=20)", "1", "1", "", "", "", "", ""],
+        ["step 0", "led_norm (k=20)", "1", "16", "**+77.00 [0.20, 1.80]**", "", "", "", ""],
+        ["step 9", "led_norm (k=20)", "0.6", "1", "", "", "", "", ""],
+        ["step 9", "led_norm (k=20)", "0.6", "16", "", unsure, "", "", ""],
+        ["step 9", "led_norm (k=20)", "1", "1", sure, sure, sure, "", ""],
+        ["step 9", "led_norm (k=20)", "1", "16", sure, sure, sure, "", "+3.00"],
     ]
-    assert lines[4] == "" and lines[5].startswith("step 9;")
 
 
 def decided(source, kind="decision", worth=True, **more):

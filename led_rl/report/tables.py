@@ -1,6 +1,7 @@
-"""Tables of a study in Markdown, for its README: LED at the last checkpoint, and what there was to choose from."""
+"""Tables of a study in Markdown, for its README: LED against its baselines, and what there was to choose from."""
 
 from collections.abc import Sequence
+from itertools import product
 from pathlib import Path
 
 from led_rl.records import Row, read_jsonl
@@ -24,7 +25,7 @@ KINDS = ("decision", "forced")
 
 
 def matched_block(folder: Path) -> str:
-    """Each LED arm at the last checkpoint against its baselines, at every temperature and at equal pass@1. ValueError
+    """Each LED arm at every checkpoint against its baselines, at every temperature and at equal pass@1. ValueError
     without one."""
     comparisons, frontiers = (
         [row for row in read_jsonl(folder / "eval" / f"{name}.jsonl") if row["arm"].startswith(LED_PREFIX)]
@@ -32,33 +33,26 @@ def matched_block(folder: Path) -> str:
     )
     if not comparisons:
         raise ValueError(f"{folder}/eval/comparisons.jsonl holds no LED arm: evaluate one beside its baselines")
-    last = checkpoints(comparisons)[-1]
-    comparisons = [row for row in comparisons if row["checkpoint"] == last]
-    frontiers = [row for row in frontiers if row["checkpoint"] == last]
     k = headline_k([row["k"] for row in comparisons])
     present = [name for name in BASELINES if any(baseline_kind(row) == name for row in comparisons)]
     curves = [name for name in (CONTROL, EXPLORE_FINAL) if any(baseline_kind(row) == name for row in frontiers)]
     columns = [*(f"- {name}" for name in present), *(f"pass@{k} at equal pass@1, - {name}" for name in curves)]
-    lines = [f"| LED | T | k of pass@k | {' | '.join(columns)} |", "|" + "---|" * (3 + len(columns))]
-    for key in arms(comparisons):
-        own = [row for row in comparisons if arm_key(row) == key]
-        for temperature in sorted({row["temperature"] for row in own}):
-            for which in (1, k):
-                here = {
-                    baseline_kind(row): row for row in own if (row["temperature"], row["k"]) == (temperature, which)
-                }
-                curve = {
-                    baseline_kind(row): row
-                    for row in frontiers
-                    if (*arm_key(row), row["temperature"]) == (*key, temperature) and which == k
-                }
-                compared = [*(here.get(name) for name in present), *(curve.get(name) for name in curves)]
-                cells = [difference_cell(row, 2) for row in compared]
-                lines.append(f"| {arm_label(key)} | {temperature:g} | {which} | {' | '.join(cells)} |")
+    lines = [f"| checkpoint | LED | T | k of pass@k | {' | '.join(columns)} |", "|" + "---|" * (4 + len(columns))]
+    for name, key in product(checkpoints(comparisons), arms(comparisons)):
+        own, above = (
+            [row for row in rows if (row["checkpoint"], arm_key(row)) == (name, key)]
+            for rows in (comparisons, frontiers)
+        )
+        for temperature, which in product(sorted({row["temperature"] for row in own}), (1, k)):
+            here = {baseline_kind(row): row for row in own if (row["temperature"], row["k"]) == (temperature, which)}
+            curve = {baseline_kind(row): row for row in above if row["temperature"] == temperature and which == k}
+            compared = [*(here.get(kind) for kind in present), *(curve.get(kind) for kind in curves)]
+            cells = [checkpoint_label(own[0]), arm_label(key), f"{temperature:g}", str(which)]
+            lines.append(f"| {' | '.join([*cells, *(difference_cell(row, 2) for row in compared)])} |")
     lines += [
         "",
-        f"{checkpoint_label(comparisons[0])}; points, with 95% bootstrap intervals over problems; bold where they "
-        "exclude 0; empty where the baseline's temperatures do not reach that pass@1.",
+        "Points, with 95% bootstrap intervals over problems; bold where they exclude 0; empty where an arm was not run, "
+        "or the baseline's temperatures do not reach that pass@1.",
     ]
     return "\n".join(lines)
 
