@@ -15,6 +15,7 @@ from led_rl.eval.scoring import score
 from led_rl.records import write_jsonl
 from led_rl.report.build import build_report, eval_folder
 from led_rl.report.record import export_record, has_markers, results_block, speed_block, update_readme
+from led_rl.report.runs import runs_block
 from led_rl.report.search import search_block, search_rows
 from led_rl.report.tables import decisions_block, matched_block
 
@@ -51,7 +52,11 @@ def main(argv: Sequence[str] | None = None) -> int:
             export_record(run, arguments.export, not arguments.no_figures)
         if arguments.readme:
             update_readme(arguments.readme, "results", results_block(run))
-            for marker, block in (("matched", matched_block), ("decisions", decisions_block)):
+            for marker, block in (
+                ("matched", matched_block),
+                ("decisions", decisions_block),
+                ("runs", runs_block),
+            ):
                 if has_markers(arguments.readme, marker):
                     update_readme(arguments.readme, marker, block(run))
             if arguments.speed:

@@ -75,8 +75,8 @@ def test_smollm2_shows_the_asymmetry():
 
 
 def test_the_recipe_shows_what_its_readme_claims():
-    """By the committed files, on 3,000 problems: LED above its top-k control and above explore_final at every temperature,
-    by intervals no wider than a point; above both frontiers at T = 1; and after RL no slope that is not positive."""
+    """By the committed files, on 3,000 problems: LED above its top-k control and above explore_final at every
+    temperature, by intervals no wider than a point; above both frontiers at T = 1; no slope after RL but positive."""
     differences = [
         row
         for row in read_jsonl(RECIPE / "eval" / "comparisons.jsonl")

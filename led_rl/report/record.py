@@ -11,7 +11,7 @@ from led_rl.report.select import arm_label, arms, checkpoint_label, checkpoints,
 FILES = ("config.yaml", "run.json", "probe.jsonl", "train.jsonl")
 SCORES = ("results", "comparisons", "slopes", "changes", "frontiers")
 GRID_TOGETHER, BOUND = "grid_together", "bound"  # as led_rl.decoding.bench names them
-BESIDE = ("cells", "search.jsonl")  # what may stand beside a study's record, as texts may: its search
+BESIDE = ("cells", "search.jsonl", "runs")  # what may stand beside a record, as texts may: its search, other runs
 
 
 def export_record(run: Path, folder: Path, figures: bool = True) -> Path:

@@ -51,8 +51,8 @@ def matched_block(folder: Path) -> str:
             lines.append(f"| {' | '.join([*cells, *(difference_cell(row, 2) for row in compared)])} |")
     lines += [
         "",
-        "Points, with 95% bootstrap intervals over problems; bold where they exclude 0; empty where an arm was not run, "
-        "or the baseline's temperatures do not reach that pass@1.",
+        "Points, with 95% bootstrap intervals over problems; bold where they exclude 0; empty where an arm was not "
+        "run, or the baseline's temperatures do not reach that pass@1.",
     ]
     return "\n".join(lines)
 

@@ -1,0 +1,95 @@
+"""Training runs of one recipe side by side: what of its differences belongs to the recipe, what to one run."""
+
+import math
+import statistics
+from collections.abc import Sequence
+from itertools import product
+from pathlib import Path
+
+from led_rl.records import Row, read_jsonl
+from led_rl.report.select import (
+    CONTROL,
+    EXPLORE_FINAL,
+    LED_PREFIX,
+    PLAIN,
+    arm_key,
+    arm_label,
+    arms,
+    baseline_kind,
+    checkpoint_label,
+    headline_k,
+    nearest_temperature,
+)
+from led_rl.report.tables import difference_cell
+
+FOLDER = "runs"
+
+
+def runs_block(study: Path) -> str:
+    """A study's own run and those of its `runs/` folder, at T = 1, with mean and standard error over runs.
+
+    Args:
+        study: folder of a record; each folder in `runs/` is one of another training run.
+
+    Raises:
+        ValueError: if there is no other run, or a run lacks a comparison that the first of `runs/` has.
+    """
+    folders = sorted(path for path in (study / FOLDER).glob("*") if (path / "eval").is_dir())
+    if not folders:
+        raise ValueError(
+            f"{study}/{FOLDER} holds no record of a run: export some there with scripts/report.py --export"
+        )
+    records = {"this study's": _records(study), **{folder.name: _records(folder) for folder in folders}}
+    reference = records[folders[0].name]
+    led = [row for row in reference if row["arm"].startswith(LED_PREFIX)]
+    k = headline_k([row["k"] for row in led])
+    temperature = nearest_temperature([row["temperature"] for row in led])
+    lines = [
+        f"| checkpoint | LED | k of pass@k | minus | {' | '.join(records)} | mean | standard error |",
+        "|" + "---|" * (6 + len(records)),
+    ]
+    steps = sorted({row["rl_step"] for row in led if row["rl_step"]})
+    for step, key, which, kind in product(steps, arms(led), (1, k), (PLAIN, CONTROL, EXPLORE_FINAL)):
+        wanted = (step, key, which, kind, temperature)
+        found = {name: _find(rows, wanted) for name, rows in records.items()}
+        missing = [name for name, row in found.items() if row is None]
+        if len(missing) == len(found):
+            continue
+        if missing:
+            raise ValueError(f"{study}: the runs {missing} lack step {step}, pass@{which}, minus {kind}: evaluate them")
+        rows = [row for row in found.values() if row is not None]
+        mean, error = over_runs([row["difference"] for row in rows])
+        cells = [
+            checkpoint_label(rows[0]),
+            arm_label(key),
+            str(which),
+            kind,
+            *(difference_cell(row, 2) for row in rows),
+        ]
+        lines.append(f"| {' | '.join(cells)} | {100 * mean:+.2f} | {100 * error:.2f} |")
+    lines += [
+        "",
+        f"T = {temperature:g}; points. Each run with its 95% bootstrap interval over problems, bold where it excludes "
+        f"0; the standard error is over the {len(records)} runs.",
+    ]
+    return "\n".join(lines)
+
+
+def over_runs(values: Sequence[float]) -> tuple[float, float]:
+    """Mean, and its standard error from the sample's standard deviation; needs two values."""
+    return statistics.fmean(values), statistics.stdev(values) / math.sqrt(len(values))
+
+
+def _records(folder: Path) -> list[Row]:
+    return read_jsonl(folder / "eval" / "comparisons.jsonl")
+
+
+def _find(rows: Sequence[Row], wanted: tuple[object, ...]) -> Row | None:
+    return next(
+        (
+            row
+            for row in rows
+            if (row["rl_step"], arm_key(row), row["k"], baseline_kind(row), row["temperature"]) == wanted
+        ),
+        None,
+    )
