@@ -74,6 +74,18 @@ def test_smollm2_shows_the_asymmetry():
     assert change["ci95"][0] > 0
 
 
+def test_the_second_look_at_smollm2_does_not_replicate():
+    """LED minus its control and minus explore_final on 900 problems, as results/smollm2/README.md says."""
+    differences = {
+        (row["baseline"], row["k"]): row["ci95"]
+        for row in read_jsonl(SMOLLM2 / "again" / "eval" / "comparisons.jsonl")
+        if (row["arm"], row["problems"]) == ("led_norm", 900)
+    }
+    assert differences["top_k", 16] == pytest.approx([-0.006, 0.023], abs=0.0007)
+    assert differences["top_k", 1] == pytest.approx([-0.011, -0.004], abs=0.0007)
+    assert differences["explore_final_norm", 16] == pytest.approx([-0.019, 0.010], abs=0.0007)
+
+
 def test_the_recipe_shows_what_its_readme_claims():
     """By the committed files, on 3,000 problems: LED above its top-k control and above explore_final at every
     temperature, by intervals no wider than a point; above both frontiers at T = 1; no slope after RL but positive."""
