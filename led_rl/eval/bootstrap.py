@@ -6,7 +6,6 @@ then cancels. Shapes: P problems, Q quantities that share the resamples, R resam
 
 import json
 from hashlib import sha256
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,29 +17,10 @@ LEVEL = 0.95
 _CHUNK_ELEMENTS = 1 << 16  # weights held at once: 0.5 MB, which stays in the cache, whatever P and R are
 
 
-class MeanCI(NamedTuple):
-    """A mean over problems with its percentile interval, in the unit of the values."""
-
-    mean: float
-    low: float
-    high: float
-
-
 def quantity_rng(*identity: str | int | float | None) -> np.random.Generator:
     """Generator of one quantity, from what it is (kind, checkpoint, arm ..): no other row, nor order, can change it."""
     digest = sha256(json.dumps(identity).encode()).digest()
     return np.random.default_rng(int.from_bytes(digest, "big"))
-
-
-def mean_ci(
-    values: FloatArray, rng: np.random.Generator, *, resamples: int = RESAMPLES, level: float = LEVEL
-) -> MeanCI:
-    """Mean of values (P,) and its percentile bootstrap interval. ValueError as `columns_ci`."""
-    values = np.asarray(values, dtype=np.float64)
-    if values.ndim != 1:
-        raise ValueError(f"values of shape {values.shape}: one value a problem, (P,), is expected; or use columns_ci")
-    low, high = columns_ci(values[:, None], rng, resamples=resamples, level=level)[0]
-    return MeanCI(float(without_dust(values.mean(keepdims=True))[0]), float(low), float(high))
 
 
 def columns_ci(
