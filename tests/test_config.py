@@ -229,13 +229,6 @@ def test_a_refusal_is_one_line(capsys, argv):
         (TrainConfig, ["--lora.r", "-1"], "lora.r=-1: a rank, or 0"),
         (TrainConfig, ["--probe.problems", "0"], "probe.problems=0: must be at least 1"),
         (TrainConfig, ["--reward.trace=-1"], "reward.trace=-1.0: a weight, or 0"),
-        (TrainConfig, ["--reward.trace", "0.5", "--task.name", "gsm8k"], "0.5 with task.name='gsm8k': only the traces"),
-        (
-            TrainConfig,
-            ["--reward.trace", "1", "--task.name", "countdown+gsm8k"],
-            "reward.trace=1.0 with task.name='countdown+gsm8k': only the traces of countdown have a grammar to reward; "
-            "set reward.trace=0, or task.name=countdown",
-        ),
         (PretrainConfig, ["--model.layers", "1"], "model.layers=1: at least 2 layers"),
         (PretrainConfig, ["--model.width", "33"], "multiple of 2 x heads"),
         (PretrainConfig, ["--data.solution_rate", "2"], "data.solution_rate=2.0: a probability lies in 0..1"),

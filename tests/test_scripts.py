@@ -380,20 +380,19 @@ class TestTraining:
     def test_run_of_the_default_recipe_is_resumed_and_evaluated(self, workspace, base, tmp_path):
         """Adapters on the last two layers, at the default rate."""
         run = tmp_path / "lora"
-        recipe = ["--lora.r", "64", "--grpo.learning_rate", "2e-3"]
+        recipe = ["--lora.r", "64", "--grpo.learning_rate", "2e-3", "--grpo.max_steps", "4"]
         succeed(training(base, run, *recipe), workspace)
         assert RunFolder(run).config()["lora"]["layers_to_transform"] == [-2, -1]
-        adapters = load_file(run / "checkpoint-6" / "adapter_model.safetensors")
-        assert {int(name.split(".layers.")[1].split(".")[0]) for name in adapters} == {LAYERS - 2, LAYERS - 1}
-        whole = (run / "checkpoint-6" / "adapter_model.safetensors").read_bytes()
+        last = run / "checkpoint-4" / "adapter_model.safetensors"
+        assert {int(name.split(".layers.")[1].split(".")[0]) for name in load_file(last)} == {LAYERS - 2, LAYERS - 1}
+        whole = last.read_bytes()
         rows = read_jsonl(run / "probe.jsonl")
-        shutil.rmtree(run / "checkpoint-4")
-        shutil.rmtree(run / "checkpoint-6")
+        shutil.rmtree(last.parent)
         succeed(training(base, run, *recipe, "--resume", "true"), workspace)
-        assert (run / "checkpoint-6" / "adapter_model.safetensors").read_bytes() == whole
+        assert last.read_bytes() == whole
         assert read_jsonl(run / "probe.jsonl") == rows
-        succeed(evaluation(run, "--steps", "0", "6", problems=2), workspace)
-        assert {row["rl_step"] for row in read_jsonl(run / "eval" / "results.jsonl")} == {0, 6}
+        succeed(evaluation(run, "--steps", "0", "4", problems=2), workspace)
+        assert {row["rl_step"] for row in read_jsonl(run / "eval" / "results.jsonl")} == {0, 4}
 
 
 def kill_when(condition, line, cwd, limit_s=120):
@@ -651,6 +650,8 @@ class TestBadInput:
         [
             (["--model", "no/such/model"], "no/such/model does not exist: name a model folder"),
             (["--task.name", "nope"], "task.name='nope' is unknown"),
+            (["--task.name", "gsm8k"], "reward.trace=0.5 with task.name='gsm8k': only the traces of countdown"),
+            (["--task.name", "countdown+gsm8k"], "set reward.trace=0, or task.name=countdown"),
             (["--bogus", "1"], "unrecognized arguments: --bogus 1"),
             (["--config", "/no/such.yaml"], "/no/such.yaml"),
             (["--grpo.seed", "1"], "grpo.seed is set by led_rl: use seed"),

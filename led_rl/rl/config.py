@@ -135,11 +135,6 @@ class TrainConfig:
     def __post_init__(self) -> None:
         if self.problems is not None and self.problems < 1:
             raise ValueError(f"problems={self.problems}: at least 1, or leave it out for as many as the steps need")
-        if self.reward.trace and self.task.name != "countdown":
-            raise ValueError(
-                f"reward.trace={self.reward.trace} with task.name={self.task.name!r}: only the traces of countdown "
-                "have a grammar to reward; set reward.trace=0, or task.name=countdown"
-            )
 
 
 OWNED = {

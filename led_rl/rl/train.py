@@ -25,6 +25,7 @@ from led_rl.rl.config import ALL_LINEAR, LoraConfig, TrainConfig, grpo_arguments
 from led_rl.rl.rewards import CorrectReward, FormatReward, Reader, TraceReward
 from led_rl.rl.trainer import EngineGRPOTrainer
 from led_rl.run import RunFolder
+from led_rl.tasks.countdown import Countdown
 from led_rl.tasks.problem import Problem, Task
 from led_rl.tasks.registry import load_task
 
@@ -42,6 +43,11 @@ def train(config: TrainConfig, plain: Row) -> Path:
     check_source(config.model)
     arguments = grpo_arguments(config)
     task = load_task(config.task)
+    if config.reward.trace and not isinstance(task, Countdown):
+        raise ValueError(
+            f"reward.trace={config.reward.trace} with task.name={config.task.name!r}: only the traces of countdown "
+            "have a grammar to reward; set reward.trace=0, or task.name=countdown"
+        )
     policy = load_policy(config.model, config.dtype, config.trust_remote_code)
     Lens(policy.model).check_logits()
     problems = task.problems("train", _problems_needed(config, arguments), config.seed)
