@@ -32,7 +32,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--dtypes", nargs="+", default=["float32", "bfloat16"], help="float32, bfloat16, float16")
     parser.add_argument("--temperatures", nargs="+", type=float, default=[1.0], help="one comparison each")
     parser.add_argument("--repeats", type=int, default=5, help="runs per arm, of which the median is taken")
-    parser.add_argument("--quick", action="store_true", help="one dtype, few repeats, no growth")
+    parser.add_argument(
+        "--quick",
+        action="store_true",
+        help="one dtype, few repeats, no growth, no continuous batching, no grid of settings",
+    )
     parser.add_argument("--output", type=Path, help="JSON file to write")
     arguments = parser.parse_args(argv)
     repeats = min(arguments.repeats, 3) if arguments.quick else arguments.repeats
@@ -68,7 +72,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 grpo = source == SHIPPED[1]
                 headline = [("led", "plain")] if grpo else [("plain", "generate")]
                 headline += [] if small or grpo else [("led", "plain")]
-                rows += measure(work, repeats, headline, continuous=not arguments.quick)
+                rows += measure(work, repeats, headline, arguments.quick)
                 print(json.dumps(rows[-1]), file=sys.stderr)
         if not arguments.quick and small:
             rows += measure_growth(work, max(1, repeats // 2))

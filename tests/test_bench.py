@@ -24,7 +24,7 @@ def test_useful_tokens_end_with_the_first_end_token():
 
 
 def test_rows_of_the_comparison(work):
-    rows = measure(work, 1, [("plain", "generate")], continuous=False)
+    rows = measure(work, 1, [("plain", "generate")], quick=True)
     assert all(row.keys() >= KEYS for row in rows)
     assert {(row["arm"], row["baseline"]) for row in rows if row["headline"]} == {("plain", "generate")}
     for row in rows:

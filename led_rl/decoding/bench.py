@@ -74,14 +74,14 @@ class _Done:
     seconds: float | None = None  # of its own clock, where a run has a set-up that does not count
 
 
-def measure(work: Workload, repeats: int, headline: Sequence[tuple[str, str]], continuous: bool) -> list[Row]:
+def measure(work: Workload, repeats: int, headline: Sequence[tuple[str, str]], quick: bool) -> list[Row]:
     """Rows of the main comparison.
 
     Args:
         work: what is decoded.
         repeats: runs per arm, after one to warm up.
         headline: (arm, baseline) pairs that the project's speed claims are about.
-        continuous: also run transformers' continuous batching, where it runs.
+        quick: leave out what takes long: transformers' continuous batching, and an evaluation's grid.
     """
     lens = Lens(work.policy.model)
     truncation = Truncation(work.temperature)
@@ -93,10 +93,9 @@ def measure(work: Workload, repeats: int, headline: Sequence[tuple[str, str]], c
         _Arm("led", "plain", _engine(work, lens, latent)),
         _Arm("led_full_readouts", "plain", _engine(work, lens, latent, record=True)),
         _Arm(BOUND, "generate", _bound(work, lens)),
-        *_grid(work, lens),
     ]
-    if continuous:
-        arms.insert(1, _Arm("generate_batch", "generate", lambda seed: _generate_batch(work, seed)))
+    if not quick:
+        arms += [_Arm("generate_batch", "generate", lambda seed: _generate_batch(work, seed)), *_grid(work, lens)]
     rows = _rows(work, arms, repeats)
     for row in rows:
         row["headline"] = (row["arm"], row["baseline"]) in headline
