@@ -2,8 +2,8 @@
 
     python scripts/bench_grpo.py --steps 60 --repeats 2 --output results/bench_grpo.json
 
-The two take turns, each run a process of its own; a row gives the median seconds of a step after the first five, and
-the mean reward and loss of the last third of the run.
+The two take turns, each run a process of its own; a row gives the median seconds of a step and of its rollouts after
+the first five, and the mean reward and loss of the last third of the run.
 """
 
 import argparse
@@ -69,7 +69,10 @@ def _run(folder: Path, rollouts: str, seed: int, steps: int, training: Sequence[
     metrics = read_jsonl(folder / "train.jsonl")
     last = metrics[-max(1, steps // 3) :]
     return {
-        "step_s": round(statistics.median(row["step_s"] for row in metrics[WARM_UP:]), 4),
+        **{
+            name: round(statistics.median(row[name] for row in metrics[WARM_UP:]), 4)
+            for name in ("step_s", "rollout_s")
+        },
         "reward_last_third": round(statistics.fmean(row["reward"] for row in last), 4),
         "loss_last_third": statistics.fmean(row["loss"] for row in last),
         "entropy_sampling_nats_last_third": round(statistics.fmean(row["entropy_sampling_nats"] for row in last), 4),

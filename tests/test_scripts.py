@@ -167,7 +167,8 @@ def same_training(run, other):
     for step in SAVED:
         assert weights(run / f"checkpoint-{step}") == weights(other / f"checkpoint-{step}"), step
     assert read_jsonl(run / "probe.jsonl") == read_jsonl(other / "probe.jsonl")
-    assert without(read_jsonl(run / "train.jsonl"), "step_s") == without(read_jsonl(other / "train.jsonl"), "step_s")
+    ours, theirs = (without(read_jsonl(folder / "train.jsonl"), "step_s", "rollout_s") for folder in (run, other))
+    assert ours == theirs
 
 
 class TestPretraining:
@@ -261,7 +262,8 @@ class TestTraining:
         assert [row["rl_step"] for row in rows] == list(range(1, STEPS + 1))
         for row in rows:
             assert {"reward", "reward_std", "entropy_sampling_nats", "length_tokens", "truncated_rate"} <= row.keys()
-            assert 0 <= row["reward"] <= 1
+            assert row["reward"] == pytest.approx(row["reward_correct"] + 0.5 * row["reward_trace"])
+            assert row["step_s"] > 0 and row["rollout_s"] > 0
 
     def test_probe_rows(self, trained):
         """Issue 2: window d = min(8, L/2); intermediate are its layers without the final one."""
@@ -336,7 +338,7 @@ class TestTraining:
         succeed(training(base, other, "--probe.problems", "8", "--probe.samples", "4", "--probe.seed", "9"), workspace)
         for step in SAVED:
             assert weights(other / f"checkpoint-{step}") == weights(trained / f"checkpoint-{step}")
-        rows, ours = (without(read_jsonl(run / "train.jsonl"), "step_s") for run in (other, trained))
+        rows, ours = (without(read_jsonl(run / "train.jsonl"), "step_s", "rollout_s") for run in (other, trained))
         assert rows == ours
         assert read_jsonl(other / "probe.jsonl") != read_jsonl(trained / "probe.jsonl")
 

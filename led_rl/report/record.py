@@ -68,8 +68,9 @@ def speed_block(decoding: Path, grpo: Path) -> str:
                 base = peaks[row["model"], row["dtype"], row["temperature"], row["baseline"]]
                 lines.append(f"| {' | '.join(cells)} | {row['ratio']:.2f} | {row['peak_mib']:.0f} ({base:.0f}) |")
     steps = read_json(grpo)
-    stock, engine = (
-        median([row["step_s"] for row in steps["rows"] if row["rollouts"] == kind]) for kind in ("trl", "engine")
+    (stock, stock_rollouts), (engine, rollouts) = (
+        [median([row[name] for row in steps["rows"] if row["rollouts"] == kind]) for name in ("step_s", "rollout_s")]
+        for kind in ("trl", "engine")
     )
     machine = steps["machine"]
     made = "; ".join(f"`{one['command']}` at {str(one['git_sha'])[:12]}" for one in [*commands, steps])
@@ -89,9 +90,10 @@ def speed_block(decoding: Path, grpo: Path) -> str:
                 "What is possible: the matrix products and the attention of these samples, and nothing else, against "
                 "generate: ",
             ),
-            f"A GRPO step of the default run takes {engine:.2f} s with the engine's rollouts and {stock:.2f} s with "
-            f"stock TRL's: {steps['ratio']:.2f} times the steps per second. Peak memory is the process's; the "
-            f"baseline's is in brackets. Medians, on {machine['cpus']} cores ({machine['processor']}). Made by {made}.",
+            f"A GRPO step of the default run takes {engine:.2f} s with the engine's rollouts ({rollouts:.2f} s of it) "
+            f"and {stock:.2f} s with stock TRL's ({stock_rollouts:.2f} s of it): {steps['ratio']:.2f} times the steps "
+            "per second. Peak memory is the process's; the baseline's is in brackets. Medians, on "
+            f"{machine['cpus']} cores ({machine['processor']}). Made by {made}.",
         ]
     )
 

@@ -8,6 +8,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 
 from led_rl.probe.recorder import ProbeRecorder
 from led_rl.records import append_jsonl
+from led_rl.rl.trainer import ROLLOUT_TIME
 from led_rl.run import RunFolder
 
 METRICS = {
@@ -25,6 +26,7 @@ METRICS = {
     "grad_norm": "grad_norm",
     "learning_rate": "learning_rate",
     "step_time": "step_s",
+    ROLLOUT_TIME: "rollout_s",
 }
 
 

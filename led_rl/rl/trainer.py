@@ -1,9 +1,11 @@
 """TRL's GRPOTrainer with rollouts from led_rl's engine.
 
 Overrides `_generate_single_turn`, which is private to TRL: its contract (trl 1.16, grpo_trainer.py l.1763) is one list
-of token ids per prompt given, the end token included, nothing after it, never empty.
+of token ids per prompt given, the end token included, nothing after it, never empty. `_metrics` is what TRL averages
+into its logs (l.3306).
 """
 
+import time
 from itertools import groupby
 from typing import Any
 
@@ -18,6 +20,8 @@ from led_rl.decoding.randomness import sample_key
 from led_rl.decoding.samplers import Plain, Truncation
 from led_rl.models.lens import Lens
 from led_rl.rl.config import RolloutConfig
+
+ROLLOUT_TIME = "rollout_time"  # beside TRL's own step_time
 
 
 class EngineGRPOTrainer(GRPOTrainer):
@@ -41,6 +45,19 @@ class EngineGRPOTrainer(GRPOTrainer):
         multimodal_fields: Any,
         num_generations: int,
         has_tool_images: bool = False,
+    ) -> tuple[list[list[int]], Any]:
+        started = time.perf_counter()
+        rollouts = self._roll_out(prompt_ids, images, multimodal_fields, num_generations, has_tool_images)
+        self._metrics["train" if self.model.training else "eval"][ROLLOUT_TIME].append(time.perf_counter() - started)
+        return rollouts
+
+    def _roll_out(
+        self,
+        prompt_ids: list[list[int]],
+        images: Any,
+        multimodal_fields: Any,
+        num_generations: int,
+        has_tool_images: bool,
     ) -> tuple[list[list[int]], Any]:
         if not self.rollout.engine or images is not None:
             stock: tuple[list[list[int]], Any] = super()._generate_single_turn(
