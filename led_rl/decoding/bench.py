@@ -119,7 +119,8 @@ def _grid(work: Workload, lens: Lens) -> list[_Arm]:
 
 def _bound(work: Workload, lens: Lens) -> Callable[[int], _Done]:
     """The matrix products and the attention of the samples' decoding steps, and nothing else: no norm, rotation, cache
-    write, draw or prompt. No decoder that makes these samples a token at a time with the same kernels is faster."""
+    write, draw or prompt. No decoder that makes all these samples in one batch, a token at a time, with these kernels
+    is faster; smaller batches, which may fit a processor's cache, are not bounded by it."""
     config: Any = lens.backbone.config
     heads = config.num_attention_heads
     shared = config.num_key_value_heads

@@ -87,8 +87,8 @@ def speed_block(decoding: Path, grpo: Path) -> str:
             *_sentence(
                 every,
                 BOUND,
-                "What is possible: the matrix products and the attention of these samples, and nothing else, against "
-                "generate: ",
+                "What is possible in one batch: the matrix products and the attention of these samples, and nothing "
+                "else, against generate: ",
             ),
             f"A GRPO step of the default run takes {engine:.2f} s with the engine's rollouts ({rollouts:.2f} s of it) "
             f"and {stock:.2f} s with stock TRL's ({stock_rollouts:.2f} s of it): {steps['ratio']:.2f} times the steps "
