@@ -262,6 +262,7 @@ class TestTraining:
         assert [row["rl_step"] for row in rows] == list(range(1, STEPS + 1))
         for row in rows:
             assert {"reward", "reward_std", "entropy_sampling_nats", "length_tokens", "truncated_rate"} <= row.keys()
+            assert 0 <= row["reward_correct"] <= 1 and 0 <= row["reward_trace"] <= 1
             assert row["reward"] == pytest.approx(row["reward_correct"] + 0.5 * row["reward_trace"])
             assert row["step_s"] > 0 and row["rollout_s"] > 0
 
@@ -653,7 +654,11 @@ class TestBadInput:
             (["--model", "no/such/model"], "no/such/model does not exist: name a model folder"),
             (["--task.name", "nope"], "task.name='nope' is unknown"),
             (["--task.name", "gsm8k"], "reward.trace=0.5 with task.name='gsm8k': only the traces of countdown"),
-            (["--task.name", "countdown+gsm8k"], "set reward.trace=0, or task.name=countdown"),
+            (
+                ["--reward.trace", "1", "--task.name", "countdown+gsm8k"],
+                "reward.trace=1.0 with task.name='countdown+gsm8k': only the traces of countdown have a grammar to "
+                "reward; set reward.trace=0, or task.name=countdown",
+            ),
             (["--bogus", "1"], "unrecognized arguments: --bogus 1"),
             (["--config", "/no/such.yaml"], "/no/such.yaml"),
             (["--grpo.seed", "1"], "grpo.seed is set by led_rl: use seed"),

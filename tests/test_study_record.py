@@ -9,6 +9,7 @@ from led_rl.report.record import export_record, results_block, speed_block, upda
 from led_rl.report.runs import over_runs, runs_block
 from led_rl.report.search import search_block, search_rows
 from led_rl.report.tables import decisions_block, matched_block
+from led_rl.tasks import TaskConfig, load_task
 
 ROOT = Path(__file__).parents[1]
 STUDY = ROOT / "results" / "countdown_default"
@@ -88,26 +89,36 @@ def test_the_second_look_at_smollm2_does_not_replicate():
     assert differences["explore_final_norm", 16] == pytest.approx([-0.019, 0.010], abs=0.0007)
 
 
+def test_few_problems_of_the_second_look_are_of_the_first():
+    """43 of the 900, as results/smollm2/README.md says."""
+    first, again = (read_json(SMOLLM2 / folder / "eval" / "eval.json") for folder in ("", "again"))
+    assert (first["num_problems"], again["num_problems"]) == (300, 900) and first["task"] == again["task"]
+    task = load_task(TaskConfig(first["task"]["name"], options=first["task"]["options"]))
+    seen, fresh = (
+        {problem.id for problem in task.problems("test", record["num_problems"], record["seed"])}
+        for record in (first, again)
+    )
+    assert (len(fresh), len(seen & fresh)) == (900, 43)
+
+
 def test_the_recipe_shows_what_its_readme_claims():
     """By the committed files, on 3,000 problems: LED above its top-k control and above explore_final at every
     temperature, by intervals no wider than a point; above both frontiers at T = 1; no slope after RL but positive."""
-    differences = [
-        row
-        for row in read_jsonl(RECIPE / "eval" / "comparisons.jsonl")
-        if (row["arm"], row["k"]) == ("led_countdown", 16)
-        and row["rl_step"] in (200, 600)
-        and row["baseline"] in ("top_k", "explore_final_countdown")
-    ]
+
+    def led(name):
+        return [
+            row
+            for row in read_jsonl(RECIPE / "eval" / f"{name}.jsonl")
+            if (row["arm"], row["k"]) == ("led_countdown", 16)
+            and row["rl_step"] in (200, 600)
+            and row["baseline"] in ("top_k", "explore_final_countdown")
+        ]
+
+    differences = led("comparisons")
     assert len(differences) == 16
     assert {row["problems"] for row in differences} == {3000}
     assert all(row["ci95"][0] > 0 and row["ci95"][1] - row["ci95"][0] <= 0.01 for row in differences)
-    lifts = [
-        row
-        for row in read_jsonl(RECIPE / "eval" / "frontiers.jsonl")
-        if (row["arm"], row["temperature"]) == ("led_countdown", 1.0)
-        and row["rl_step"] in (200, 600)
-        and row["baseline"] in ("top_k", "explore_final_countdown")
-    ]
+    lifts = [row for row in led("frontiers") if row["temperature"] == 1.0]
     assert len(lifts) == 4 and all(row["ci95"][0] > 0 for row in lifts)
     slopes = {
         row["rl_step"]: row["ci95"]

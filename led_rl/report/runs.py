@@ -39,9 +39,8 @@ def runs_block(study: Path) -> str:
         raise ValueError(
             f"{study}/{FOLDER} holds no record of a run: export some there with scripts/report.py --export"
         )
-    records = {"this study's": _records(study), **{folder.name: _records(folder) for folder in folders}}
-    reference = records[folders[0].name]
-    led = [row for row in reference if row["arm"].startswith(LED_PREFIX)]
+    records = {"this study's": _comparisons(study), **{folder.name: _comparisons(folder) for folder in folders}}
+    led = [row for row in records[folders[0].name].values() if row["arm"].startswith(LED_PREFIX)]
     k = headline_k([row["k"] for row in led])
     temperature = nearest_temperature([row["temperature"] for row in led])
     lines = [
@@ -51,13 +50,12 @@ def runs_block(study: Path) -> str:
     steps = sorted({row["rl_step"] for row in led if row["rl_step"]})
     for step, key, which, kind in product(steps, arms(led), (1, k), (PLAIN, CONTROL, EXPLORE_FINAL)):
         wanted = (step, key, which, kind, temperature)
-        found = {name: _find(rows, wanted) for name, rows in records.items()}
-        missing = [name for name, row in found.items() if row is None]
-        if len(missing) == len(found):
+        missing = [name for name, record in records.items() if wanted not in record]
+        if len(missing) == len(records):
             continue
         if missing:
             raise ValueError(f"{study}: the runs {missing} lack step {step}, pass@{which}, minus {kind}: evaluate them")
-        rows = [row for row in found.values() if row is not None]
+        rows = [record[wanted] for record in records.values()]
         mean, error = over_runs([row["difference"] for row in rows])
         cells = [
             checkpoint_label(rows[0]),
@@ -80,16 +78,8 @@ def over_runs(values: Sequence[float]) -> tuple[float, float]:
     return statistics.fmean(values), statistics.stdev(values) / math.sqrt(len(values))
 
 
-def _records(folder: Path) -> list[Row]:
-    return read_jsonl(folder / "eval" / "comparisons.jsonl")
-
-
-def _find(rows: Sequence[Row], wanted: tuple[object, ...]) -> Row | None:
-    return next(
-        (
-            row
-            for row in rows
-            if (row["rl_step"], arm_key(row), row["k"], baseline_kind(row), row["temperature"]) == wanted
-        ),
-        None,
-    )
+def _comparisons(folder: Path) -> dict[tuple[object, ...], Row]:
+    return {
+        (row["rl_step"], arm_key(row), row["k"], baseline_kind(row), row["temperature"]): row
+        for row in read_jsonl(folder / "eval" / "comparisons.jsonl")
+    }

@@ -8,7 +8,7 @@ from typing import Any
 from datasets import Dataset
 from lightning import seed_everything
 from torch.nn import Linear
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase
 from transformers.integrations.integration_utils import TensorBoardCallback
 from transformers.trainer_callback import PrinterCallback, ProgressCallback
 
@@ -49,7 +49,8 @@ def train(config: TrainConfig, plain: Row) -> Path:
             "have a grammar to reward; set reward.trace=0, or task.name=countdown"
         )
     policy = load_policy(config.model, config.dtype, config.trust_remote_code)
-    Lens(policy.model).check_logits()
+    lens = Lens(policy.model)
+    lens.check_logits()
     problems = task.problems("train", _problems_needed(config, arguments), config.seed)
     encoded = encode_prompts(policy.tokenizer, [task.prompt(problem) for problem in problems], config.prompt)
     reader = Reader(policy.tokenizer, problems, encoded)
@@ -59,7 +60,7 @@ def train(config: TrainConfig, plain: Row) -> Path:
         "trace": TraceReward(config.task.countdown, reader),
     }
     probe = EntropyProbe(task, policy.tokenizer, policy.end_tokens, config.probe, config.prompt)
-    adapters = _peft(config.lora, policy.model)
+    adapters = _peft(config.lora, lens)
 
     run = RunFolder(Path(config.output_dir))
     seeds = {"seed": config.seed, "probe_seed": config.probe.seed}
@@ -110,12 +111,11 @@ def _dataset(
     )
 
 
-def _peft(config: LoraConfig, model: PreTrainedModel) -> Any:
+def _peft(config: LoraConfig, lens: Lens) -> Any:
     if not config.r:
         return None
     from peft import LoraConfig as PeftLoraConfig
 
-    lens = Lens(model)
     layers = config.layers(lens.layers)
     targets: str | list[str] = config.target_modules
     if targets == ALL_LINEAR and layers is not None:

@@ -48,7 +48,7 @@ class EngineGRPOTrainer(GRPOTrainer):
     ) -> tuple[list[list[int]], Any]:
         started = time.perf_counter()
         rollouts = self._roll_out(prompt_ids, images, multimodal_fields, num_generations, has_tool_images)
-        self._metrics["train" if self.model.training else "eval"][ROLLOUT_TIME].append(time.perf_counter() - started)
+        self._metrics[self._mode][ROLLOUT_TIME].append(time.perf_counter() - started)
         return rollouts
 
     def _roll_out(
@@ -85,10 +85,14 @@ class EngineGRPOTrainer(GRPOTrainer):
             )
             return [completion.tokens for completion in engine.run(prompts)], None
 
+    @property
+    def _mode(self) -> str:
+        """As TRL names it."""
+        return "train" if self.model.training else "eval"
+
     def _prompts(self, prompt_ids: list[list[int]]) -> list[Prompt]:
         """Runs of equal prompts become one prompt with a key for each row."""
-        mode = "train" if self.model.training else "eval"
         micro_step = self._step % max(1, self.args.gradient_accumulation_steps)
-        batch = f"rollout/{mode}/{self.state.global_step}/{micro_step}/{self.accelerator.process_index}"
+        batch = f"rollout/{self._mode}/{self.state.global_step}/{micro_step}/{self.accelerator.process_index}"
         rows = [(ids, sample_key(self.args.seed, batch, row)) for row, ids in enumerate(prompt_ids)]
         return [Prompt(ids, [key for _, key in group]) for ids, group in groupby(rows, key=lambda row: row[0])]
