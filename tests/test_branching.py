@@ -1,4 +1,4 @@
-"""Several samplers in one pass: each draws what it draws alone, whatever the limits, and what they share runs once."""
+"""Samples that share rows: each draws what it draws alone, whatever the limits, and what they share runs once."""
 
 import pytest
 import torch
@@ -47,16 +47,22 @@ def by_sampler(completions):
     return found
 
 
-def test_where_samplers_part():
-    """A row whose three members agree, one that parts in two, one in three, and one with a single member."""
-    drawn = torch.tensor([[5, 5, 5, -1], [7, 5, 7, 5], [3, 2, 1, 2], [-1, -1, 9, -1]])
-    members = drawn >= 0
-    branches = branch(drawn, members)
-    assert branches.tokens.tolist() == [5, 7, 3, 9]
-    assert branches.staying.int().tolist() == [[1, 1, 1, 0], [1, 0, 1, 0], [1, 0, 0, 0], [0, 0, 1, 0]]
-    parted = zip(branches.sources.tolist(), branches.new_tokens.tolist(), branches.members.int().tolist(), strict=True)
-    assert sorted(parted) == [(1, 5, [0, 1, 0, 1]), (2, 1, [0, 0, 1, 0]), (2, 2, [0, 1, 0, 1])]
-    assert members.all(-1).tolist() == [False, True, True, False]  # the caller's own table is left alone
+def test_where_samples_part():
+    """A row whose three samples agree, one that parts in two, one in three, and one with a single sample."""
+    row = torch.tensor([0, 1, 2, 1, 2, 0, 3, 1, 2, 0, 2])
+    drawn = torch.tensor([5, 7, 3, 5, 2, 5, 9, 7, 1, 5, 2])
+    branches = branch(row, drawn, 4)
+    assert branches.row.tolist() == [0, 4, 6, 1, 5, 0, 3, 4, 2, 0, 5]
+    assert branches.tokens.tolist() == [5, 5, 1, 9, 7, 2, 3]
+    assert branches.sources.tolist() == [1, 2, 2]
+
+
+def test_samples_that_are_not_alike_part_at_once():
+    row, drawn = torch.tensor([1, 0, 1, 1]), torch.tensor([5, 5, 5, 6])
+    branches = branch(row, drawn, 2, alike=False)
+    assert sorted(branches.row.tolist()) == [0, 1, 2, 3]
+    assert branches.tokens[branches.row].tolist() == drawn.tolist()
+    assert torch.cat([torch.arange(2), branches.sources])[branches.row].tolist() == row.tolist()
 
 
 @pytest.fixture(scope="module")
@@ -73,28 +79,74 @@ def test_together_equals_apart(lens64, eight, limits):
     asked, end, think, want = eight
     have = Engine(lens64, many(lens64), end, EngineConfig(24, *limits), think).run(asked)
     assert by_sampler(have) == want
-    assert len(have) < len(want)
+
+
+class Watched:
+    """A sampler that notes how many rows each step has, and how many samples it draws for."""
+
+    def __init__(self, sampler):
+        self.sampler, self.depths, self.rows, self.samples = sampler, sampler.depths, [], []
+
+    def draw(self, step, lens):
+        self.rows.append(len(step.states[0]))
+        self.samples.append(len(step.keys))
+        return self.sampler.draw(step, lens)
 
 
 def test_rows_are_shared_up_to_the_first_difference(lens64):
-    """Three scripts of one key: the forward passes hold one row, then two, then three."""
-    rows = []
-
-    class Counting(Script):
-        def draw(self, step, lens):
-            rows.append(len(step.keys))
-            return super().draw(step, lens)
-
+    """Three scripts of one key part at the second and at the fourth token, where one of them ends."""
     plays = [{0: [6, 7, 8, 9, EOS]}, {0: [6, 7, 8, EOS]}, {0: [6, 2, 8, 9, EOS]}]
-    have = Engine(lens64, [Counting(play) for play in plays], [EOS], EngineConfig(8)).run([Prompt([5], [0])])
+    watched = [Watched(Script(play)) for play in plays]
+    have = Engine(lens64, watched, [EOS], EngineConfig(8)).run([Prompt([5], [0])])
     assert have == [
         Completion(0, 0, [6, 7, 8, 9, EOS], False, (0,)),
         Completion(0, 0, [6, 7, 8, EOS], False, (1,)),
         Completion(0, 0, [6, 2, 8, 9, EOS], False, (2,)),
     ]
+    assert watched[0].rows == [1, 1, 2, 2, 2]
+    assert [one.samples for one in watched] == [[1] * 5, [1] * 4, [1] * 5]
     same = Engine(lens64, [Script(plays[0])] * 3, [EOS], EngineConfig(8)).run([Prompt([5], [0])])
     assert same == [Completion(0, 0, [6, 7, 8, 9, EOS], False, (0, 1, 2))]
-    assert rows == [1] * 14  # a sampler sees the rows it is a member of, once a token
+
+
+def test_every_prefix_is_computed_once(lens64):
+    """With room for all, the rows of all steps are the distinct prefixes of the samples: their tree, node by node."""
+    watched, end = Watched(Plain(Truncation(0.4))), [EOS, *range(5, 20)]
+    prompts = random_prompts((2, 11, 7))
+    have = Engine(lens64, watched, end, EngineConfig(24)).run([Prompt(one, keys(one, 32)) for one in prompts])
+    assert len(have) == 96
+    prefixes = {(one.prompt, *one.tokens[:cut]) for one in have for cut in range(len(one.tokens))}
+    assert sum(watched.rows) == len(prefixes) < sum(watched.samples) == sum(len(one.tokens) for one in have)
+
+
+def test_greedy_samples_are_one_row(lens64):
+    watched = Watched(Greedy())
+    have = Engine(lens64, watched, [EOS], EngineConfig(10)).run([Prompt([5, 6], range(50))])
+    assert len(have) == 50
+    assert len({tuple(one.tokens) for one in have}) == 1
+    assert set(watched.rows) == {1}
+
+
+def test_layers_are_read_once_a_row(lens64):
+    """A hundred samples at one state that explore: one row's intermediate layers, and each sample's own draw."""
+    latent = led_of(lens64)
+
+    class Watching(type(latent)):
+        def explore(self, step, lens, support, rows):
+            asked.append(rows.tolist())
+            return super().explore(step, lens, support, rows)
+
+    asked = []
+    watching = Watching(latent.led, latent.truncation, latent.depths)
+    have = Engine(lens64, watching, [], EngineConfig(1), record=True).run([Prompt([5, 6], keys("x", 100))])
+    alone = [
+        Engine(lens64, latent, [], EngineConfig(1), record=True).run([Prompt([5, 6], [key])])[0]
+        for key in keys("x", 100)
+    ]
+    assert asked == [[0]]
+    assert [one.tokens for one in have] == [one.tokens for one in alone]
+    assert [one.log_q for one in have] == [one.log_q for one in alone]
+    assert {one.explored[0] for one in have} == {0, 1}
 
 
 def test_only_what_is_wanted(lens64):
@@ -122,9 +174,21 @@ def test_mixtures_of_embeddings_are_no_tokens(lens64):
         engine.run([Prompt([5], [0])])
 
 
-def test_log_q_is_one_samplers(lens64):
-    with pytest.raises(ValueError, match=r"record=True with 2 samplers.*run it alone"):
-        Engine(lens64, [Plain(), Greedy()], [EOS], EngineConfig(5), record=True)
+def test_records_of_several_samplers(lens64):
+    """Each has a completion and records of its own, even where it drew what another drew."""
+    samplers, end = [*many(lens64)[:4], Greedy()], [EOS, *range(5, 20)]
+    asked = [Prompt(prompt, keys(prompt, 6)) for prompt in random_prompts((3, 9))]
+    have = Engine(lens64, samplers, end, EngineConfig(12, 7), record=True).run(asked)
+    for index, sampler in enumerate(samplers):
+        alone = Engine(lens64, sampler, end, EngineConfig(12), record=True).run(asked)
+        own = [one for one in have if one.samplers == (index,)]
+        assert [(one.prompt, one.sample, one.tokens) for one in own] == [
+            (one.prompt, one.sample, one.tokens) for one in alone
+        ]
+        for mine, theirs in zip(own, alone, strict=True):
+            assert mine.log_q == pytest.approx(theirs.log_q, abs=1e-6)
+            assert mine.log_pi == pytest.approx(theirs.log_pi, abs=1e-6)
+            assert (mine.explored, mine.depth) == (theirs.explored, theirs.depth)
 
 
 @pytest.fixture(scope="module")

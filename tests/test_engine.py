@@ -260,7 +260,7 @@ class EndsFirst:
     depths = (0,)
 
     def draw(self, step, lens):
-        tokens = lens.logits(step.states[0], 0, True).argmax(-1)
+        tokens = step.at(step.logits(lens).argmax(-1))
         return Draw(torch.where(step.keys == 1, EOS, tokens))
 
 

@@ -1,21 +1,70 @@
-"""Several samplers in one pass: with common random numbers they mostly draw the same token, so they share a row of the
-batch, and its cost, up to the first token on which they differ.
+"""Samples that share rows: what has drawn the same tokens after the same prompt is one row of the batch, and one cost.
 
-Each sampler still draws what it would draw alone: its draw is a pure function of the row's states and of the row's
-uniform numbers, and both are the same until it differs. Letters: B rows, A samplers, R rows that branch off.
+With 16 samples of a prompt, or several samplers on common random numbers, most of what is computed for one sample has
+been computed for another. A sample still draws what it would draw alone: its draw is a pure function of its row's
+states and of its own uniform numbers. The further a policy collapses, the longer its samples share.
+
+Letters: B samples, A samplers, R rows, N rows that branch off.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, fields, replace
+from typing import Self
 
 import torch
 from torch import Tensor
 
-from led_rl.decoding.distributions import Support
-from led_rl.decoding.samplers import Sampler, Step, Truncation
+from led_rl.decoding.samplers import Draw, Sampler, Step
 from led_rl.models.lens import Lens
 
-NOTHING = -1  # where a sampler is no member of a row
+RECORDED = ("log_q", "log_pi", "explored", "depth")  # of a draw, one number a sample
+
+
+@dataclass(frozen=True)
+class InFlight:
+    """Samples on their way, each (B,) int64: the row it is at, its prompt, its index among the prompt's keys, its key,
+    and the sampler that draws it."""
+
+    row: Tensor
+    prompt: Tensor
+    sample: Tensor
+    key: Tensor
+    sampler: Tensor
+
+    @classmethod
+    def none(cls, device: torch.device) -> Self:
+        return cls(*(torch.empty(0, dtype=torch.long, device=device) for _ in fields(cls)))
+
+    def __len__(self) -> int:
+        return len(self.row)
+
+    def of(self, which: Tensor | slice) -> Self:
+        """Some of them: indices, a mask or a slice."""
+        return replace(self, **{one.name: getattr(self, one.name)[which] for one in fields(self)})
+
+    def at(self, row: Tensor) -> Self:
+        """The same at other rows."""
+        return replace(self, row=row)
+
+    @classmethod
+    def join(cls, parts: Sequence[Self]) -> Self:
+        return cls(*(torch.cat([getattr(part, one.name) for part in parts]) for one in fields(cls)))
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """What samples drew: token ids (B,); what they feed in place of their tokens (B, H), or None; and, if it was
+    recorded, log q, log pi_S, explored and depth (B, 4) in float32."""
+
+    tokens: Tensor
+    inputs: Tensor | None = None
+    records: Tensor | None = None
+
+    @classmethod
+    def of(cls, draw: Draw, record: bool) -> Self:
+        if not record:
+            return cls(draw.tokens, draw.inputs)
+        return cls(draw.tokens, draw.inputs, torch.stack([getattr(draw, name).float() for name in RECORDED], 1))
 
 
 @dataclass(frozen=True)
@@ -23,123 +72,65 @@ class Branches:
     """Rows after a draw.
 
     Attributes:
-        tokens: (B,) what the rows go on with.
-        staying: (B, A) the samplers that drew it.
-        sources: (R,) the row that each new row is a copy of.
-        new_tokens: (R,) what the new rows go on with.
-        members: (R, A) the samplers that drew that.
+        row: (B,) where each sample is now; new rows follow the R old ones.
+        tokens: (R + N,) what each row goes on with.
+        sources: (N,) the row that each new row is a copy of.
     """
 
+    row: Tensor
     tokens: Tensor
-    staying: Tensor
     sources: Tensor
-    new_tokens: Tensor
-    members: Tensor
 
 
-@dataclass
-class _Memory:
-    """What samplers that draw from one step all need, computed once, for all its rows."""
-
-    step: Step
-    logits: Tensor | None = None
-    supports: dict[Truncation, Support] = field(default_factory=dict)
-    uniforms: dict[int, Tensor] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Part(Step):
-    """Some rows of a step, as one sampler sees them."""
-
-    memory: _Memory
-    rows: Tensor
-
-    @classmethod
-    def of(cls, memory: _Memory, rows: Tensor) -> "_Part":
-        step = memory.step
-        return cls(
-            states={},
-            keys=step.keys[rows],
-            positions=step.positions[rows],
-            thinking=step.thinking[rows],
-            memory=memory,
-            rows=rows,
-        )
-
-    def state(self, depth: int, rows: Tensor | None = None) -> Tensor:
-        return self.memory.step.state(depth, self.rows if rows is None else self.rows[rows])
-
-    def logits(self, lens: Lens) -> Tensor:
-        return self._all_logits(lens)[self.rows]
-
-    def support(self, truncation: Truncation, lens: Lens) -> Support:
-        known = self.memory.supports
-        if truncation not in known:
-            known[truncation] = truncation.support(self._all_logits(lens))
-        return known[truncation].of(self.rows)
-
-    def uniform(self, stream: int) -> Tensor:
-        known = self.memory.uniforms
-        if stream not in known:
-            known[stream] = self.memory.step.uniform(stream)
-        return known[stream][self.rows]
-
-    def _all_logits(self, lens: Lens) -> Tensor:
-        if self.memory.logits is None:
-            self.memory.logits = self.memory.step.logits(lens)
-        return self.memory.logits
-
-
-def draw_together(samplers: Sequence[Sampler], members: Tensor, step: Step, lens: Lens) -> Tensor:
-    """Every sampler's token for the rows it is a member of.
+def draw_together(samplers: Sequence[Sampler], sampler: Tensor, step: Step, lens: Lens) -> Drawn:
+    """What each sample's own sampler draws for it.
 
     Args:
-        samplers: A of them; they read no depth that `step` lacks, and feed the tokens they draw.
-        members: (B, A) bool.
-        step: of all rows, not recorded.
+        samplers: A of them; they read no depth that `step` lacks.
+        sampler: (B,) the index of each sample's sampler.
+        step: of all samples.
         lens: the model.
 
-    Returns:
-        (B, A) token ids, `NOTHING` where a sampler is no member.
-
     Raises:
-        ValueError: if a sampler feeds anything but its tokens.
+        ValueError: if one of several samplers feeds anything but its tokens.
     """
-    memory = _Memory(step)
-    drawn = torch.full(members.shape, NOTHING, device=members.device)
-    for index, sampler in enumerate(samplers):
-        rows = members[:, index].nonzero().squeeze(-1)
-        if len(rows):
-            draw = sampler.draw(_Part.of(memory, rows), lens)
-            if draw.inputs is not None:
+    if len(samplers) == 1:
+        return Drawn.of(samplers[0].draw(step, lens), step.record)
+    tokens = torch.empty_like(sampler)
+    records = torch.zeros((len(sampler), len(RECORDED)), device=sampler.device) if step.record else None
+    for index, one in enumerate(samplers):
+        samples = (sampler == index).nonzero().squeeze(-1)
+        if len(samples):
+            drawn = Drawn.of(one.draw(step.part(samples), lens), step.record)
+            if drawn.inputs is not None:
                 raise ValueError(
-                    f"{type(sampler).__name__} feeds mixtures of embeddings, so rows that drew its token are not "
+                    f"{type(one).__name__} feeds mixtures of embeddings, so samples that drew its token are not "
                     "alike: run it alone"
                 )
-            drawn[rows, index] = draw.tokens
-    return drawn
+            tokens[samples] = drawn.tokens
+            if records is not None and drawn.records is not None:
+                records[samples] = drawn.records
+    return Drawn(tokens, records=records)
 
 
-def branch(drawn: Tensor, members: Tensor) -> Branches:
-    """Where samplers part. drawn (B, A) token ids, members (B, A) bool with a member in every row."""
-    tokens = _first(drawn, members)
-    staying = members & (drawn == tokens.unsqueeze(-1))
-    left = members & ~staying
-    sources, new_tokens, new_members = [], [], []
-    rows = left.any(-1).nonzero().squeeze(-1)
-    while len(rows):
-        token = _first(drawn[rows], left[rows])
-        going = left[rows] & (drawn[rows] == token.unsqueeze(-1))
-        sources.append(rows)
-        new_tokens.append(token)
-        new_members.append(going)
-        left[rows] &= ~going
-        rows = left.any(-1).nonzero().squeeze(-1)
-    if not sources:
-        return Branches(tokens, staying, rows, rows, members[rows])
-    return Branches(tokens, staying, torch.cat(sources), torch.cat(new_tokens), torch.cat(new_members))
+def branch(row: Tensor, tokens: Tensor, rows: int, alike: bool = True) -> Branches:
+    """Where samples part.
 
-
-def _first(drawn: Tensor, members: Tensor) -> Tensor:
-    """(B,) the token of each row's first member."""
-    return drawn.gather(-1, members.byte().argmax(-1, keepdim=True)).squeeze(-1)
+    Args:
+        row: (B,) the row each sample is at, 0 .. rows - 1, every row with a sample.
+        tokens: (B,) what each sample drew.
+        rows: R.
+        alike: samples of a row that drew the same token stay together; if not, each goes its own way.
+    """
+    choice = tokens if alike else torch.arange(len(row), device=row.device)
+    span = choice.max() + 1
+    # Sorted by row, then by choice; the first choice of each row stays in it.
+    groups, group = (row * span + choice).unique(return_inverse=True)
+    source = groups // span
+    leaving = torch.ones_like(source, dtype=torch.bool)
+    leaving[0] = False
+    leaving[1:] = source[1:] == source[:-1]
+    place = torch.where(leaving, rows - 1 + leaving.cumsum(0), source)
+    after = torch.empty_like(groups)
+    after[place[group]] = tokens
+    return Branches(place[group], after, source[leaving])

@@ -123,14 +123,18 @@ class ColumnCache(Cache):
                 buffer[:rows, :, first:before] = 0
         self.window.first = first
 
-    def copy_rows(self, sources: Tensor, targets: Tensor) -> None:
-        """Overwrite rows `targets` by rows `sources`; no row is in both."""
+    def copy_rows(self, sources: Tensor, targets: Tensor | slice) -> None:
+        """Overwrite rows `targets` by rows `sources`; no row is in both. A slice of targets is the faster."""
         columns = slice(self.window.first, self.window.column)
         for layer in self.columns:
             if layer.is_initialized:
-                assert layer.keys is not None and layer.values is not None
-                layer.keys[targets, :, columns] = layer.keys[sources, :, columns]
-                layer.values[targets, :, columns] = layer.values[sources, :, columns]
+                for buffer in (layer.keys, layer.values):
+                    assert buffer is not None
+                    rows = buffer[:, :, columns].index_select(0, sources)
+                    if isinstance(targets, slice):
+                        buffer[targets, :, columns] = rows
+                    else:
+                        buffer[:, :, columns].index_copy_(0, targets, rows)
 
     def shift(self, columns: int) -> None:
         """Move everything this many columns to the left, which must be free."""

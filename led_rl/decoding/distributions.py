@@ -34,7 +34,7 @@ class Support:
         return self.mass / self.mass.sum(-1, keepdim=True)
 
     def of(self, rows: Tensor) -> "Support":
-        """The same of some rows (R,)."""
+        """The same of some rows (N,)."""
         return Support(self.tokens[rows], self.kept[rows], self.mass[rows], self.peak[rows])
 
 
@@ -77,19 +77,36 @@ def log_probabilities(logits: Tensor, temperature: float) -> Tensor:
     return (wide if temperature == 1.0 else wide / temperature).log_softmax(-1)
 
 
-def inverse_cdf(weights: Tensor, uniforms: Tensor) -> Tensor:
-    """The index each uniform number falls on. weights (B, K) >= 0 with a positive sum, uniforms (B,) in [0, 1) -> (B,).
+def inverse_cdf(weights: Tensor, uniforms: Tensor, rows: Tensor | None = None) -> Tensor:
+    """The index each uniform number falls on.
 
-    An index of weight 0 is never returned: rounding at the top end falls back to the last positive weight. Raises
-    ValueError where a row has no such sum, as NaN or infinite logits leave it.
+    An index of weight 0 is never returned: rounding at the top end falls back to the last positive weight.
+
+    Args:
+        weights: (R, K) >= 0 with a positive sum.
+        uniforms: (B,) in [0, 1).
+        rows: (B,) the row of weights that each number is for; None: row by row, R = B.
+
+    Returns:
+        (B,).
+
+    Raises:
+        ValueError: where a row has no such sum, as NaN or infinite logits leave it.
     """
     if weights.shape[-1] <= 4 * BLOCK:
-        return _locate(weights.double(), uniforms)[0]
+        return _locate((weights if rows is None else weights[rows]).double(), uniforms)[0]
     # Over a large vocabulary: find the block, then the place in it, which spares the running sum over all of it.
     blocks = torch.nn.functional.pad(weights, (0, -weights.shape[-1] % BLOCK)).unflatten(-1, (-1, BLOCK))
-    block, share = _locate(blocks.sum(-1).double(), uniforms)
-    inside = blocks.gather(1, block[:, None, None].expand(-1, 1, BLOCK)).squeeze(1)
-    return block * BLOCK + _locate(inside.double(), share)[0]
+    rows = torch.arange(len(weights), device=weights.device) if rows is None else rows
+    block, share = _locate(blocks.sum(-1)[rows].double(), uniforms)
+    return block * BLOCK + _locate(blocks[rows, block].double(), share)[0]
+
+
+def pick(table: Tensor, index: Tensor, rows: Tensor | None = None) -> Tensor:
+    """table (R, K) at column index (B,) of rows (B,), or of each of its rows (R = B) -> (B,)."""
+    if rows is not None:
+        return table[rows, index]
+    return table.gather(-1, index.unsqueeze(-1)).squeeze(-1)
 
 
 def _locate(weights: Tensor, uniforms: Tensor) -> tuple[Tensor, Tensor]:
@@ -108,8 +125,8 @@ def _locate(weights: Tensor, uniforms: Tensor) -> tuple[Tensor, Tensor]:
     if bool(beyond.any()):
         order = torch.arange(weights.shape[-1], device=weights.device)
         index = torch.where(beyond, torch.where(weights > 0, order, 0).amax(-1), index)
-    weight = weights.gather(-1, index.unsqueeze(-1)).squeeze(-1)
-    before = cumulative.gather(-1, index.unsqueeze(-1)).squeeze(-1) - weight
+    weight = pick(weights, index)
+    before = pick(cumulative, index) - weight
     return index, ((point - before) / weight).clamp(0.0, 1.0 - 2.0**-53)
 
 

@@ -1,21 +1,23 @@
 """The engine: one KV-cache loop that runs every sampler, or several of them at once.
 
 One prefill per distinct prompt serves all its samples; rows that finish leave at once and waiting prompts take their
-place; what a sample draws depends on its key alone. Samplers that run together share a row until they draw different
-tokens (`led_rl.decoding.branching`). Letters: B rows in flight, R most rows, S positions, H width, A samplers.
+place; what a sample draws depends on its key alone. Samples of a prompt, whichever sampler draws them, share a row
+until they draw different tokens (`led_rl.decoding.branching`). Letters: B samples in flight, R rows, S positions,
+H width, A samplers.
 """
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Self
 
 import torch
 from torch import Tensor
 from transformers.cache_utils import Cache, DynamicLayer
 
-from led_rl.decoding.branching import branch, draw_together
+from led_rl.decoding.branching import RECORDED, Drawn, InFlight, branch, draw_together
 from led_rl.decoding.cache import ColumnCache
-from led_rl.decoding.samplers import Draw, Sampler, Step
+from led_rl.decoding.samplers import Sampler, Step
 from led_rl.models.lens import Lens
 
 REFILL_SHARE = 8  # rows enter when an eighth of the batch is free: a prefill per row would cost more than idle rows
@@ -35,9 +37,9 @@ class Prompt:
 class Completion:
     """One sample: indices into the prompts and into its keys, token ids up to and including the end token.
 
-    `truncated` if the budget ended it; `samplers` are those that drew it, token for token. The four records, one number
-    a token, are empty unless asked for: log q, log pi_S, explored (0 or 1), index of the depth where e stopped (-1: no
-    e).
+    `truncated` if the budget ended it; `samplers` are those that drew it, token for token (with records: one sampler).
+    The four records, one number a token, are empty unless asked for: log q, log pi_S, explored (0 or 1), index of the
+    depth where e stopped (-1: no e).
     """
 
     prompt: int
@@ -57,7 +59,7 @@ class EngineConfig:
 
     Args:
         max_new_tokens: tokens a completion may have, the end token included
-        max_rows: most samples in flight
+        max_rows: most rows of the batch, which samples share as long as they agree
         max_batch_tokens: most cache positions in flight (rows x columns), which bounds memory
     """
 
@@ -100,12 +102,12 @@ class Engine:
 
     Args:
         lens: the model.
-        sampler: how the next token is chosen; several: every sample is drawn by each of them, in one pass while they
-            agree. Such samplers feed the tokens they draw, nothing else.
+        sampler: how the next token is chosen; several: every sample is drawn by each of them. Such samplers feed the
+            tokens they draw, nothing else.
         end_tokens: ids that end a completion.
         config: limits.
         think: ids around the thinking.
-        record: keep log q, log pi_S, explored and depth for every token; of one sampler only (ValueError).
+        record: keep log q, log pi_S, explored and depth for every token.
     """
 
     def __init__(
@@ -118,8 +120,6 @@ class Engine:
         record: bool = False,
     ) -> None:
         self.samplers = tuple(sampler) if isinstance(sampler, Sequence) else (sampler,)
-        if record and len(self.samplers) > 1:
-            raise ValueError(f"record=True with {len(self.samplers)} samplers: log q is one sampler's; run it alone")
         self.depths = tuple(sorted({depth for sampler in self.samplers for depth in sampler.depths}))
         lens.check_depths(self.depths)
         self.lens, self.config, self.record = lens, config, record
@@ -164,77 +164,94 @@ class Engine:
 
 
 @dataclass(frozen=True)
-class _Entry:
-    """A sample on its way: its prompt, its index among the prompt's keys, and the samplers that want it."""
+class _Waiting:
+    """Samples of one prompt that wait for a row, each (B,): its index among the prompt's keys, and its sampler."""
 
     prompt: int
-    sample: int
-    samplers: tuple[int, ...]
+    sample: Tensor
+    sampler: Tensor
+
+    @classmethod
+    def all_of(cls, index: int, prompt: Prompt, samplers: int) -> Self:
+        if prompt.wanted_by is None:
+            pairs = torch.cartesian_prod(torch.arange(len(prompt.keys)), torch.arange(samplers)).reshape(-1, 2)
+        else:
+            wanted = [(sample, one) for sample, ones in enumerate(prompt.wanted_by) for one in sorted(set(ones))]
+            pairs = torch.tensor(wanted, dtype=torch.long).reshape(-1, 2)
+        return cls(index, pairs[:, 0], pairs[:, 1])
+
+    def __len__(self) -> int:
+        return len(self.sample)
+
+    def split(self, count: int) -> tuple[Self, Self]:
+        """The first `count`, and the rest."""
+        first, rest = ((self.sample[part], self.sampler[part]) for part in (slice(count), slice(count, None)))
+        return replace(self, sample=first[0], sampler=first[1]), replace(self, sample=rest[0], sampler=rest[1])
 
 
 class _Run:
-    """The state of one call: rows 0..count-1 are in flight."""
+    """The state of one call: rows 0..count-1 are in flight, and `flight` says which samples are at which."""
 
     def __init__(self, engine: Engine, prompts: Sequence[Prompt]) -> None:
         self.engine, self.prompts = engine, prompts
         config, device = engine.config, engine.lens.device
-        everyone = tuple(range(len(engine.samplers)))
-        self.entries = [
-            _Entry(index, sample, everyone if prompt.wanted_by is None else tuple(prompt.wanted_by[sample]))
-            for index, prompt in enumerate(prompts)
-            for sample in range(len(prompt.keys))
-        ]
-        self.asked = len(self.entries)
-        self.waiting = deque(index for index, entry in enumerate(self.entries) if entry.samplers)
+        groups = [_Waiting.all_of(index, prompt, len(engine.samplers)) for index, prompt in enumerate(prompts)]
+        self.waiting = deque(group for group in groups if len(group))
         self.longest = max(len(prompt.input_ids) for prompt in prompts)
         span = self.longest + config.max_new_tokens
         columns = span + max(32, span // 4)
-        most = len(self.waiting) * len(everyone)
+        most = sum(len(group) for group in self.waiting)
         self.rows = max(1, min(most, config.max_rows, config.max_batch_tokens // columns))
         self.cache = ColumnCache(engine.lens.cache_layers, self.rows, columns)
         self.count = 0
-        self.branches = [0] * len(self.entries)
-        self.open, self.closed, self.finished = 0, 0, 0
+        self.flight = InFlight.none(device)
+        # What rows a sample takes: the guess counts as much as a batchful of samples.
+        self.ended_samples = self.rows * len(engine.samplers) ** 0.5
+        self.ended_rows = float(self.rows)
 
         def per_row(*shape: int, dtype: torch.dtype = torch.long) -> Tensor:
             return torch.zeros((self.rows, *shape), dtype=dtype, device=device)
 
-        self.entry, self.keys = per_row(), per_row()
-        self.members = per_row(len(everyone), dtype=torch.bool)
         self.start, self.position = per_row(), per_row()
         self.thinking = per_row(dtype=torch.bool)
         self.tokens = per_row(config.max_new_tokens)
         self.states: dict[int, Tensor] = {}
         self.inputs: Tensor | None = None
-        self.records = [per_row(config.max_new_tokens, dtype=torch.float32) for _ in range(4)] if engine.record else []
+        self.records = self._no_records(0)
 
     def completions(self) -> Iterator[Completion]:
         while self.waiting or self.count:
-            self._enter(self._room())
+            self._enter(self._admitted())
             tokens = self._draw()
             yield from self._finished(tokens)
             if self.count:
                 self._forward()
 
-    def _room(self) -> int:
-        """How many samples may enter: each is expected to take as many rows as the finished ones took on average."""
-        if not self.waiting:
-            return 0
-        guess = len(self.engine.samplers) ** 0.5
-        room = self.rows / (self.finished / self.closed if self.closed else guess)
-        if self.count and (room - self.open) * REFILL_SHARE < room:
-            return 0
-        return max(0 if self.count else 1, min(int(room) - self.open, self.rows - self.count, len(self.waiting)))
+    def _admitted(self) -> list[_Waiting]:
+        """What may enter: samples are expected to need as many rows as those before them."""
+        room = int(self.rows * self.ended_samples / self.ended_rows)
+        free = room - len(self.flight)
+        if self.count and free * REFILL_SHARE < room:
+            return []
+        admitted: list[_Waiting] = []
+        while self.waiting and len(admitted) < self.rows - self.count:
+            group = self.waiting.popleft()
+            if len(group) > free:
+                # Samples that are kept apart share no rows, so only what is too much for an empty batch is split.
+                part, rest = (None, group) if admitted else group.split(free)
+                self.waiting.appendleft(rest)
+                return admitted if part is None else [part]
+            admitted.append(group)
+            free -= len(group)
+        return admitted
 
-    def _enter(self, count: int) -> None:
-        """Prefill waiting prompts, each once, and let their samples take free rows."""
-        if not count:
+    def _enter(self, groups: Sequence[_Waiting]) -> None:
+        """Prefill the prompts of waiting samples, each once, and give each group a row."""
+        if not groups:
             return
         if not self.count:
             self.cache.begin(self.longest)
-        numbers = [self.waiting.popleft() for _ in range(count)]
-        entering = [self.entries[number] for number in numbers]
-        distinct = list(dict.fromkeys(entry.prompt for entry in entering))
+        distinct = list(dict.fromkeys(group.prompt for group in groups))
         lengths = [len(self.prompts[index].input_ids) for index in distinct]
         longest, device = max(lengths), self.engine.lens.device
         # Padded on the right and unmasked: causal attention keeps real tokens from what comes after them.
@@ -244,86 +261,90 @@ class _Run:
         prefill = Cache(layers=[DynamicLayer() for _ in self.cache.layers])
         reading = self.engine.lens.read(input_ids.to(device), self.engine.depths, cache=prefill)
         place = {index: row for row, index in enumerate(distinct)}
-        sources = torch.tensor([place[entry.prompt] for entry in entering], device=device)
+        sources = torch.tensor([place[group.prompt] for group in groups], device=device)
         length_of = torch.tensor(lengths, device=device)[sources]
-        rows = slice(self.count, self.count + len(entering))
+        rows = slice(self.count, self.count + len(groups))
         self.cache.enter(prefill, sources, length_of, self.count)
         for depth, state in reading.states.items():
             if depth not in self.states:
                 self.states[depth] = state.new_zeros((self.rows, state.shape[-1]))
             self.states[depth][rows] = state[sources, length_of - 1]
-        self.entry[rows] = torch.tensor(numbers, device=device)
-        keys = [self.prompts[entry.prompt].keys[entry.sample] for entry in entering]
-        self.keys[rows] = torch.tensor(keys, device=device)
-        wants = [[index in entry.samplers for index in range(len(self.engine.samplers))] for entry in entering]
-        self.members[rows] = torch.tensor(wants, device=device)
         self.start[rows] = self.cache.column - length_of
         self.position[rows] = 0
         opened = [self.engine.think.open_after(self.prompts[index].input_ids) for index in distinct]
         self.thinking[rows] = torch.tensor(opened, device=device)[sources]
-        for number in numbers:
-            self.branches[number] = 1
-        self.open += len(entering)
-        self.count += len(entering)
+        entering = [self._in_row(group, self.count + row) for row, group in enumerate(groups)]
+        self.flight = InFlight.join([self.flight, *entering])
+        self.records = torch.cat([self.records, self._no_records(len(self.flight) - len(self.records))])
+        self.count += len(groups)
+
+    def _in_row(self, group: _Waiting, row: int) -> InFlight:
+        keys = torch.tensor(self.prompts[group.prompt].keys)[group.sample]
+        alike = torch.full_like(group.sample, row), torch.full_like(group.sample, group.prompt)
+        parts = (*alike, group.sample, keys, group.sampler)
+        return InFlight(*(part.to(self.engine.lens.device) for part in parts))
+
+    def _no_records(self, samples: int) -> Tensor:
+        """(B, 4, tokens), or (B, 0) where nothing is recorded."""
+        shape = (len(RECORDED), self.engine.config.max_new_tokens) if self.engine.record else (0,)
+        return torch.zeros((samples, *shape), device=self.engine.lens.device)
 
     def _draw(self) -> Tensor:
         """The token of every row, those included that branch off."""
-        live = slice(0, self.count)
+        live, flight = slice(0, self.count), self.flight
         step = Step(
             states={depth: state[live] for depth, state in self.states.items()},
-            keys=self.keys[live],
-            positions=self.position[live],
-            thinking=self.thinking[live],
+            keys=flight.key,
+            positions=self.position[flight.row],
+            thinking=self.thinking[flight.row],
             record=self.engine.record,
+            rows=flight.row,
         )
-        if len(self.engine.samplers) > 1:
-            tokens = self._branch(draw_together(self.engine.samplers, self.members[live], step, self.engine.lens))
-            live = slice(0, self.count)
-        else:
-            draw = self.engine.samplers[0].draw(step, self.engine.lens)
-            tokens = draw.tokens
-            self._keep(draw)
+        drawn = draw_together(self.engine.samplers, flight.sampler, step, self.engine.lens)
+        if drawn.records is not None:
+            self.records[torch.arange(len(flight), device=flight.row.device), :, step.positions] = drawn.records
+        tokens = self._branch(drawn)
+        live = slice(0, self.count)
         self.tokens[live].scatter_(1, self.position[live].unsqueeze(-1), tokens.unsqueeze(-1))
         self.thinking[live] = self.engine.think.after(self.thinking[live], tokens)
         self.position[live] += 1
         return tokens
 
-    def _keep(self, draw: Draw) -> None:
-        """What one sampler's draw holds beside its tokens."""
-        live = slice(0, self.count)
-        place = self.position[live].unsqueeze(-1)
-        for record, values in zip(self.records, (draw.log_q, draw.log_pi, draw.explored, draw.depth), strict=False):
-            assert values is not None
-            record[live].scatter_(1, place, values.to(record.dtype).unsqueeze(-1))
-        if draw.inputs is not None:
-            if self.inputs is None:
-                self.inputs = draw.inputs.new_zeros((self.rows, draw.inputs.shape[-1]))
-            self.inputs[live] = draw.inputs
-
-    def _branch(self, drawn: Tensor) -> Tensor:
-        """Copy the rows whose samplers drew (B, A) different tokens; the token of every row, old and new."""
-        branches = branch(drawn, self.members[: self.count])
-        self.members[: self.count] = branches.staying
-        fit = min(len(branches.sources), self.rows - self.count)
-        for row, members in zip(branches.sources[fit:].tolist(), branches.members[fit:].tolist(), strict=True):
-            # No row is free: this branch begins again from its prompt, where the same key draws the same tokens.
-            entry = self.entries[int(self.entry[row])]
-            self.entries.append(
-                _Entry(entry.prompt, entry.sample, tuple(i for i, wants in enumerate(members) if wants))
-            )
-            self.branches.append(0)
-            self.waiting.appendleft(len(self.entries) - 1)
-        if fit:
-            sources, targets = branches.sources[:fit], slice(self.count, self.count + fit)
-            places = torch.arange(targets.start, targets.stop, device=sources.device)
-            self.cache.copy_rows(sources, places)
+    def _branch(self, drawn: Drawn) -> Tensor:
+        """Copy the rows whose samples drew different tokens; the token of every row, old and new."""
+        branches = branch(self.flight.row, drawn.tokens, self.count, alike=drawn.inputs is None)
+        self.flight = self.flight.at(branches.row)
+        new = min(len(branches.sources), self.rows - self.count)
+        if new < len(branches.sources):
+            self._begin_again(self.count + new)
+        if new:
+            sources, targets = branches.sources[:new], slice(self.count, self.count + new)
+            self.cache.copy_rows(sources, targets)
             for buffer in self._per_row():
                 buffer[targets] = buffer[sources]
-            self.members[targets] = branches.members[:fit]
-            for number in self.entry[sources].tolist():
-                self.branches[number] += 1
-            self.count += fit
-        return torch.cat([branches.tokens, branches.new_tokens[:fit]])
+            self.count += new
+        if drawn.inputs is not None:
+            if self.inputs is None:
+                self.inputs = drawn.inputs.new_zeros((self.rows, drawn.inputs.shape[-1]))
+            fits = branches.row < self.count
+            self.inputs[branches.row[fits]] = drawn.inputs[fits]
+        return branches.tokens[: self.count]
+
+    def _begin_again(self, rows: int) -> None:
+        """No row is free for samples at rows beyond these: they wait, and begin again from their prompt, where the same
+        keys draw the same tokens."""
+        left = self.flight.row >= rows
+        homeless = self.flight.of(left)
+        for row in homeless.row.unique():
+            samples = homeless.of(homeless.row == row)
+            group = _Waiting(int(samples.prompt[0]), samples.sample.cpu(), samples.sampler.cpu())
+            self.waiting.appendleft(group)
+            self.ended_rows += 1
+        self._keep(~left)
+
+    def _keep(self, which: Tensor) -> None:
+        """Of the samples in flight, only these go on."""
+        self.flight, self.records = self.flight.of(which), self.records[which]
 
     def _finished(self, tokens: Tensor) -> list[Completion]:
         """Take out the rows that ended, and close the gaps they leave."""
@@ -333,7 +354,11 @@ class _Run:
         gone = done.nonzero().squeeze(-1)
         if not len(gone):
             return []
-        completions = self._collect(gone, ended[gone])
+        leaving = done[self.flight.row]
+        completions = self._collect(leaving.nonzero().squeeze(-1), ended)
+        self._keep(~leaving)
+        self.ended_rows += len(gone)
+        self.ended_samples += int(leaving.sum())
         left = self.count - len(gone)
         holes = gone[gone < left]
         if len(holes):
@@ -341,48 +366,36 @@ class _Run:
             self.cache.copy_rows(movers, holes)
             for buffer in self._per_row():
                 buffer[holes] = buffer[movers]
+            moved = torch.arange(self.count, device=holes.device)
+            moved[movers] = holes
+            self.flight = self.flight.at(moved[self.flight.row])
         self.count = left
         return completions
 
     def _per_row(self) -> list[Tensor]:
         """All that moves with a row but its cache and its states, which the next forward pass writes anew."""
-        buffers = [self.entry, self.keys, self.members, self.start, self.position, self.thinking, self.tokens]
-        buffers += self.records
+        buffers = [self.start, self.position, self.thinking, self.tokens]
         return buffers if self.inputs is None else [*buffers, self.inputs]
 
-    def _collect(self, rows: Tensor, ended: Tensor) -> list[Completion]:
-        lengths = self.position[rows].tolist()
-        tokens, entries = self.tokens[rows].tolist(), self.entry[rows].tolist()
-        members = self.members[rows].tolist()
-        records = [record[rows].tolist() for record in self.records]
+    def _collect(self, samples: Tensor, ended: Tensor) -> list[Completion]:
+        """Completions of samples (B,) in flight; `ended` says which rows came to an end token."""
+        leaving = self.flight.of(samples)
+        rows, place = leaving.row.unique(return_inverse=True)
+        lengths, tokens, whole = self.position[rows].tolist(), self.tokens[rows].tolist(), ended[rows].tolist()
+        drawn: dict[tuple[int, ...], list[int]] = {}
+        columns = (place, leaving.prompt, leaving.sample, leaving.sampler)
+        for index, (row, prompt, sample, sampler) in enumerate(zip(*(one.tolist() for one in columns), strict=True)):
+            drawn.setdefault((row, prompt, sample, index if self.engine.record else -1), []).append(sampler)
+        records = self.records[samples].tolist()
         completions = []
-        for row, (length, number, whole) in enumerate(zip(lengths, entries, ended.tolist(), strict=True)):
-            self._close(number)
-            kept = [record[row][:length] for record in records]
-            extra = (
-                {
-                    "log_q": kept[0],
-                    "log_pi": kept[1],
-                    "explored": [int(value) for value in kept[2]],
-                    "depth": [int(value) for value in kept[3]],
-                }
-                if kept
-                else {}
-            )
-            entry, samplers = self.entries[number], tuple(i for i, drew in enumerate(members[row]) if drew)
-            completions.append(
-                Completion(entry.prompt, entry.sample, tokens[row][:length], not whole, samplers, **extra)
-            )
+        for (row, prompt, sample, index), samplers in drawn.items():
+            length = lengths[row]
+            one = Completion(prompt, sample, tokens[row][:length], not whole[row], tuple(sorted(samplers)))
+            if self.engine.record:
+                log_q, log_pi, explored, depth = (record[:length] for record in records[index])
+                one = replace(one, log_q=log_q, log_pi=log_pi, explored=_whole(explored), depth=_whole(depth))
+            completions.append(one)
         return completions
-
-    def _close(self, number: int) -> None:
-        """One row of this entry has ended."""
-        self.finished += 1
-        self.branches[number] -= 1
-        if not self.branches[number]:
-            self.open -= 1
-            # A branch that began again is one of the rows that its first entry took.
-            self.closed += number < self.asked
 
     def _forward(self) -> None:
         """Feed the tokens just drawn; the states of the next step come back."""
@@ -413,3 +426,7 @@ class _Run:
         self.cache.advance()
         for depth, state in reading.states.items():
             self.states[depth][live] = state
+
+
+def _whole(values: Sequence[float]) -> list[int]:
+    return [int(value) for value in values]

@@ -1,17 +1,19 @@
 """From the states of one step to its tokens: the samplers that the engine runs.
 
-A sampler says which depths it reads and draws one token per row. What it draws is a pure function of the row's states
-and of the row's uniform numbers. Letters: B rows, D depths, K kept tokens, H width, V vocabulary.
+A sampler says which depths it reads and draws one token per sample. What it draws is a pure function of the state that
+the sample is at and of the sample's uniform numbers. Samples that have drawn the same tokens so far are at the same
+state: they share its row, and what is computed of it. Letters: B samples, R rows, D depths, K kept tokens, H width,
+V vocabulary.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol, Self
 
 import torch
 from torch import Tensor
 
-from led_rl.decoding.distributions import Support, inverse_cdf, truncate
+from led_rl.decoding.distributions import Support, inverse_cdf, pick, truncate
 from led_rl.decoding.led import LED, explore, layer_mass, mix
 from led_rl.decoding.randomness import COIN_STREAM, TOKEN_STREAM, uniform
 from led_rl.models.lens import Lens
@@ -19,17 +21,27 @@ from led_rl.models.lens import Lens
 LogitsHook = Callable[[Tensor], Tensor]
 
 
+@dataclass
+class _Known:
+    """What has been computed in a step so far; several samplers ask for the same."""
+
+    logits: Tensor | None = None
+    supports: dict["Truncation", Support] = field(default_factory=dict)
+    uniforms: dict[int, Tensor] = field(default_factory=dict)
+
+
 @dataclass(frozen=True)
 class Step:
     """What a sampler sees of one step.
 
     Attributes:
-        states: depth -> (B, H), the last position's state.
+        states: depth -> (R, H), the last position's state.
         keys: (B,) sample keys.
         positions: (B,) index of the token to draw within its completion.
         thinking: (B,) bool, True between `<think>` and `</think>`.
         record: whether log-probabilities are wanted.
-        hook: logits processors, applied to the final layer's logits (B, V) before temperature.
+        hook: logits processors, applied to the final layer's logits (R, V) before temperature.
+        rows: (B,) the row each sample is at; None: B rows, one a sample, in order.
     """
 
     states: dict[int, Tensor]
@@ -38,24 +50,59 @@ class Step:
     thinking: Tensor
     record: bool = False
     hook: LogitsHook | None = None
+    rows: Tensor | None = None
+    _whole: "Step | None" = None
+    _samples: Tensor | None = None
+    _known: _Known = field(default_factory=_Known)
+
+    def part(self, samples: Tensor) -> "Step":
+        """The same step as seen by a sampler that draws for some of the samples (M,); what it computes, others find."""
+        return replace(
+            self,
+            keys=self.keys[samples],
+            positions=self.positions[samples],
+            thinking=self.thinking[samples],
+            rows=samples if self.rows is None else self.rows[samples],
+            _whole=self,
+            _samples=samples,
+        )
 
     def state(self, depth: int, rows: Tensor | None = None) -> Tensor:
-        """(B, H), or of the rows (R,) named (R, H)."""
+        """(R, H), or of the rows (N,) named (N, H)."""
         state = self.states[depth]
         return state if rows is None else state[rows]
 
+    def at(self, table: Tensor) -> Tensor:
+        """Of a table (R, ...) what each sample's row holds: (B, ...)."""
+        return table if self.rows is None else table[self.rows]
+
+    def distinct_rows(self, samples: Tensor) -> tuple[Tensor, Tensor]:
+        """The rows (N,) that some samples (M,) are at, each once; and the place (M,) of each sample among them."""
+        if self.rows is None:
+            return samples, torch.arange(len(samples), device=samples.device)
+        rows, place = self.rows[samples].unique(return_inverse=True)
+        return rows, place
+
     def logits(self, lens: Lens) -> Tensor:
-        """(B, V) logits of the final layer, logits processors applied."""
-        logits = lens.logits(self.states[0], 0, True)
-        return logits if self.hook is None else self.hook(logits)
+        """(R, V) logits of the final layer, logits processors applied."""
+        if self._known.logits is None:
+            logits = lens.logits(self.states[0], 0, True)
+            self._known.logits = logits if self.hook is None else self.hook(logits)
+        return self._known.logits
 
     def support(self, truncation: "Truncation", lens: Lens) -> Support:
-        """What this truncation keeps of the final layer."""
-        return truncation.support(self.logits(lens))
+        """What this truncation keeps of the final layer, (R, K)."""
+        known = self._known.supports
+        if truncation not in known:
+            known[truncation] = truncation.support(self.logits(lens))
+        return known[truncation]
 
     def uniform(self, stream: int) -> Tensor:
         """(B,) float64 in [0, 1)."""
-        return uniform(self.keys, self.positions, stream)
+        whole, known = self._whole or self, self._known.uniforms
+        if stream not in known:
+            known[stream] = uniform(whole.keys, whole.positions, stream)
+        return known[stream] if self._samples is None else known[stream][self._samples]
 
 
 @dataclass(frozen=True)
@@ -83,7 +130,7 @@ class Draw:
 
 
 class Sampler(Protocol):
-    """One way to choose the next token."""
+    """One way to choose the next token. Drawing from a step, it must not write to what it reads there."""
 
     @property
     def depths(self) -> tuple[int, ...]:
@@ -131,9 +178,10 @@ class Greedy:
 
     def draw(self, step: Step, lens: Lens) -> Draw:
         logits = step.logits(lens)
-        tokens = logits.argmax(-1)
-        if not bool(pick(logits, tokens).isfinite().all()):
+        best = logits.argmax(-1)
+        if not bool(pick(logits, best).isfinite().all()):
             raise ValueError("the logits hold NaN or +inf, or every token is banned: there is no most probable token")
+        tokens = step.at(best)
         return certain(tokens) if step.record else Draw(tokens)
 
 
@@ -169,34 +217,37 @@ class Latent:
 
     def draw(self, step: Step, lens: Lens) -> Draw:
         support = step.support(self.truncation, lens)
+        peak = step.at(support.peak)
         eligible = step.thinking if self.led.think_only else torch.ones_like(step.thinking)
-        tossed = step.uniform(COIN_STREAM) < 1.0 - support.peak if self.led.exploit else torch.ones_like(eligible)
+        tossed = step.uniform(COIN_STREAM) < 1.0 - peak if self.led.exploit else torch.ones_like(eligible)
         explored = eligible & tossed
-        exploit = support.probabilities
+        exploit = step.at(support.probabilities)
         weights = exploit.clone()
-        rows = (eligible if step.record else explored).nonzero().squeeze(-1)
+        reading = (eligible if step.record else explored).nonzero().squeeze(-1)
+        rows, place = step.distinct_rows(reading)
         e, chosen = self.explore(step, lens, support, rows)
-        weights[rows] = torch.where(explored[rows].unsqueeze(-1), e, exploit[rows])
+        e, chosen = e[place], chosen[place]
+        weights[reading] = torch.where(explored[reading].unsqueeze(-1), e, exploit[reading])
         index = inverse_cdf(weights, step.uniform(TOKEN_STREAM))
-        tokens = pick(support.tokens, index)
+        tokens = pick(support.tokens, index, step.rows)
         if not step.record:
             return Draw(tokens)
         q = exploit.clone()
-        q[rows] = mix(exploit[rows], e, support.peak[rows]) if self.led.exploit else e
+        q[reading] = mix(exploit[reading], e, peak[reading]) if self.led.exploit else e
         depth = torch.full_like(tokens, -1)
-        depth[rows] = chosen
+        depth[reading] = chosen
         return Draw(
             tokens,
             log_q=pick(q, index).log(),
             log_pi=pick(exploit, index).log(),
             explored=explored,
             depth=depth,
-            kept=support.tokens,
+            kept=step.at(support.tokens),
             q=q,
         )
 
     def explore(self, step: Step, lens: Lens, support: Support, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """e (R, K) and j* (R,) of the rows (R,) named, from one LM-head product for all their intermediate states."""
+        """e (N, K) and j* (N,) of the rows (N,) named, from one LM-head product for all their intermediate states."""
         tokens = support.tokens[rows]
         mass = [support.mass[rows].unsqueeze(1)]
         if len(self.depths) > 1:
@@ -207,12 +258,12 @@ class Latent:
 
 
 def draw_from(support: Support, step: Step) -> Draw:
-    """A draw from a support's own distribution, by inverse CDF in token order."""
-    index = inverse_cdf(support.mass, step.uniform(TOKEN_STREAM))
-    tokens = pick(support.tokens, index)
+    """A draw from a support's own distribution (R, K), by inverse CDF in token order."""
+    index = inverse_cdf(support.mass, step.uniform(TOKEN_STREAM), step.rows)
+    tokens = pick(support.tokens, index, step.rows)
     if not step.record:
         return Draw(tokens)
-    q = support.probabilities
+    q = step.at(support.probabilities)
     log_q = pick(q, index).log()
     return Draw(
         tokens,
@@ -220,7 +271,7 @@ def draw_from(support: Support, step: Step) -> Draw:
         log_pi=log_q,
         explored=torch.zeros_like(step.thinking),
         depth=torch.full_like(tokens, -1),
-        kept=support.tokens,
+        kept=step.at(support.tokens),
         q=q,
     )
 
@@ -237,8 +288,3 @@ def certain(tokens: Tensor) -> Draw:
         kept=tokens.unsqueeze(-1),
         q=torch.ones_like(log_q).unsqueeze(-1),
     )
-
-
-def pick(table: Tensor, index: Tensor) -> Tensor:
-    """table (B, K), index (B,) -> (B,)."""
-    return table.gather(-1, index.unsqueeze(-1)).squeeze(-1)

@@ -11,9 +11,9 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from led_rl.decoding.distributions import Support
+from led_rl.decoding.distributions import Support, pick
 from led_rl.decoding.randomness import uniform_per_token
-from led_rl.decoding.samplers import Draw, Step, Truncation, certain, draw_from, pick
+from led_rl.decoding.samplers import Draw, Step, Truncation, certain, draw_from
 from led_rl.models.lens import Lens
 
 GUMBEL_TEMPERATURE = 0.5  # of arXiv 2508.03440 and its release
@@ -39,6 +39,8 @@ class SoftThinking:
     def draw(self, step: Step, lens: Lens) -> Draw:
         support = step.support(self.truncation, lens)
         hard = draw_from(support, step)
+        if step.rows is not None:
+            support = support.of(step.rows)
         weights = self._weights(step, support)
         index = weights.argmax(-1)
         heaviest = pick(support.tokens, index)
