@@ -22,6 +22,7 @@ COLUMNS = (
     "ratio",
     "peak_mib",
     "explored_rate",
+    "shared",
     "headline",
 )
 
@@ -70,8 +71,8 @@ def main(argv: Sequence[str] | None = None) -> int:
                     temperature=temperature,
                 )
                 grpo = source == SHIPPED[1]
-                headline = [("led", "plain")] if grpo else [("plain", "generate")]
-                headline += [] if small or grpo else [("led", "plain")]
+                headline = [("plain", "generate")]
+                headline += [("led", "plain")] if grpo or not small else []
                 rows += measure(work, repeats, headline, arguments.quick)
                 print(json.dumps(rows[-1]), file=sys.stderr)
         if not arguments.quick and small:

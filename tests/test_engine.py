@@ -218,6 +218,25 @@ def test_cache_memory_that_was_never_written(lens64):
         torch.use_deterministic_algorithms(False)
 
 
+DYNAMIC_ROPE = {"rope_type": "dynamic", "factor": 4.0, "rope_theta": 10_000.0}  # recomputes a buffer as it reads
+
+
+@pytest.mark.parametrize(("family", "changes"), [*((name, {}) for name in FAMILIES), ("llama", DYNAMIC_ROPE)])
+def test_sampling_leaves_the_model_trainable(family, changes):
+    """Sampling runs in inference mode; nothing of it may stay behind in the model, or backpropagation would refuse."""
+    model = build(family, torch.float32)
+    if changes:
+        config = model.config
+        config.rope_parameters, config.max_position_embeddings = changes, 4
+        model = type(model)(config)
+        config.max_position_embeddings = 128
+    lens = Lens(model)
+    Engine(lens, Plain(), [EOS], EngineConfig(5)).run([Prompt([5, 6, 7], keys("x", 3)), Prompt([8], keys("y", 2))])
+    model.train()
+    model(torch.tensor([[5, 6, 7, 8, 9, 10, 11, 12, 13]])).logits.square().sum().backward()
+    assert all(parameter.grad is not None for parameter in lens.head.parameters())
+
+
 # Where a completion ends.
 
 

@@ -3,6 +3,7 @@
 A row's `tokens_per_s` is the median over repeats of useful tokens (up to and including the end token) per second, and
 its `ratio` the median over repeats of the quotient with its baseline in the same repeat: arms take turns, so a machine
 that slows down slows all of them. `peak_mib` is the process's peak resident memory during the arm (on CUDA: allocated).
+`shared` is how many tokens one computed position serves, for samples that agree share it: a property of the samples.
 """
 
 import statistics
@@ -71,7 +72,8 @@ class _Arm:
 class _Done:
     tokens: int
     explored: float | None = None
-    seconds: float | None = None  # of its own clock, where a run has a set-up that does not count
+    shared: float | None = None
+    seconds: float | None = None  # of its own clock, where a run has a part that does not count
 
 
 def measure(work: Workload, repeats: int, headline: Sequence[tuple[str, str]], quick: bool) -> list[Row]:
@@ -112,15 +114,23 @@ def _grid(work: Workload, lens: Lens) -> list[_Arm]:
         samplers += [Plain(truncation), Plain(latent.truncation), latent, ExploreFinal.of(work.led, truncation, lens)]
     alone = [_engine(work, lens, sampler) for sampler in samplers]
     return [
-        _Arm(APART, None, lambda seed: _Done(sum(run(seed).tokens for run in alone))),
+        _Arm(APART, None, _one_after_another(alone)),
         _Arm(TOGETHER, APART, _engine(work, lens, samplers)),
     ]
 
 
+def _one_after_another(runs: Sequence[Callable[[int], _Done]]) -> Callable[[int], _Done]:
+    def run(seed: int) -> _Done:
+        parts = [one(seed) for one in runs]
+        return _Done(sum(part.tokens for part in parts), seconds=sum(part.seconds or 0.0 for part in parts))
+
+    return run
+
+
 def _bound(work: Workload, lens: Lens) -> Callable[[int], _Done]:
-    """The matrix products and the attention of the samples' decoding steps, and nothing else: no norm, rotation, cache
-    write, draw or prompt. No decoder that makes all these samples in one batch, a token at a time, with these kernels
-    is faster; smaller batches, which may fit a processor's cache, are not bounded by it."""
+    """The matrix products and the attention of the samples' decoding steps, each distinct prefix once, and nothing
+    else: no norm, rotation, cache write, draw or prompt. No decoder that makes these samples in one batch, a token at a
+    time, with these kernels is faster; smaller batches, which may fit a processor's cache, are not bounded by it."""
     config: Any = lens.backbone.config
     heads = config.num_attention_heads
     shared = config.num_key_value_heads
@@ -128,14 +138,16 @@ def _bound(work: Workload, lens: Lens) -> Callable[[int], _Done]:
     weights = [module.weight for module in [*lens.backbone.modules(), lens.head] if isinstance(module, nn.Linear)]
     options: Any = {"dtype": lens.dtype, "device": lens.device}
     prompt = max(len(ids) for ids in work.prompts)
-    lengths = [len(done.tokens) for done in _completions(work, lens, Plain(Truncation(work.temperature)), 0)]
-    alive = [sum(length > step for length in lengths) for step in range(max(lengths))]
+    sampled = _completions(work, lens, Plain(Truncation(work.temperature)), 0)
+    tokens = sum(len(done.tokens) for done in sampled)
+    alive = _distinct_prefixes(sampled)
 
     @torch.inference_mode()
     def run(seed: int) -> _Done:
-        inputs = {weight.shape[1]: torch.zeros(len(lengths), weight.shape[1], **options) for weight in weights}
-        query = torch.zeros(len(lengths), heads, 1, width, **options)
-        cache = (2, len(lengths), shared, prompt + len(alive), width)
+        most = max(alive)
+        inputs = {weight.shape[1]: torch.zeros(most, weight.shape[1], **options) for weight in weights}
+        query = torch.zeros(most, heads, 1, width, **options)
+        cache = (2, most, shared, prompt + len(alive), width)
         caches = [torch.zeros(cache, **options) for _ in range(lens.layers)]
         started = time.perf_counter()
         for step, count in enumerate(alive):
@@ -148,7 +160,7 @@ def _bound(work: Workload, lens: Lens) -> Callable[[int], _Done]:
                 )
         if lens.device.type == "cuda":
             torch.cuda.synchronize()
-        return _Done(sum(alive), seconds=time.perf_counter() - started)
+        return _Done(tokens, shared=tokens / sum(alive), seconds=time.perf_counter() - started)
 
     return run
 
@@ -185,6 +197,7 @@ def _rows(work: Workload, arms: Sequence[_Arm], repeats: int) -> list[Row]:
     speeds: dict[str, list[float]] = {arm.name: [] for arm in arms}
     peaks: dict[str, float] = {}
     explored: dict[str, float | None] = {}
+    shared: dict[str, float | None] = {}
     for repeat in range(repeats + 1):
         for arm in arms:
             _reset_peak()
@@ -195,6 +208,7 @@ def _rows(work: Workload, arms: Sequence[_Arm], repeats: int) -> list[Row]:
                 speeds[arm.name].append(speed)
                 peaks[arm.name] = max(peaks.get(arm.name, 0.0), _peak_mib())
                 explored[arm.name] = done.explored
+                shared[arm.name] = done.shared and round(done.shared, 2)
     rows: list[Row] = []
     for arm in arms:
         base = speeds[arm.baseline] if arm.baseline else None
@@ -213,6 +227,7 @@ def _rows(work: Workload, arms: Sequence[_Arm], repeats: int) -> list[Row]:
                 "ratio": round(statistics.median(ratios), 3) if ratios else None,
                 "peak_mib": round(peaks[arm.name], 1),
                 "explored_rate": explored[arm.name] if arm.name != "led" else explored.get("led_full_readouts"),
+                "shared": shared[arm.name],
                 "repeats": repeats,
             }
         )
@@ -223,9 +238,12 @@ def _engine(
     work: Workload, lens: Lens, sampler: Sampler | Sequence[Sampler], record: bool = False
 ) -> Callable[[int], _Done]:
     def run(seed: int) -> _Done:
+        started = time.perf_counter()
         done = _completions(work, lens, sampler, seed, record)
+        seconds = time.perf_counter() - started
         tokens = sum(len(completion.tokens) * len(completion.samplers) for completion in done)
-        return _Done(tokens, _explored(done, tokens) if record else None)
+        shared = tokens / sum(_distinct_prefixes(done))
+        return _Done(tokens, _explored(done, tokens) if record else None, shared, seconds)
 
     return run
 
@@ -239,6 +257,15 @@ def _completions(
     ]
     config, think = EngineConfig(work.max_new_tokens), think_tokens(work.policy.tokenizer)
     return list(Engine(lens, sampler, work.policy.end_tokens, config, think, record).run(prompts))
+
+
+def _distinct_prefixes(done: Sequence[Completion]) -> list[int]:
+    """How many different prefixes of each length 0, 1, .. are followed by a token."""
+    prefixes: list[set[tuple[int, ...]]] = [set() for _ in range(max(len(one.tokens) for one in done))]
+    for one in done:
+        for length in range(len(one.tokens)):
+            prefixes[length].add((one.prompt, *one.tokens[:length]))
+    return [len(distinct) for distinct in prefixes]
 
 
 def _explored(done: Sequence[Completion], tokens: int) -> float:

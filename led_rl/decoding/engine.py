@@ -130,7 +130,7 @@ class Engine:
         """All completions, ordered by prompt, sample and sampler."""
         return sorted(self.stream(prompts), key=lambda one: (one.prompt, one.sample, one.samplers))
 
-    @torch.no_grad()
+    @torch.inference_mode()
     def stream(self, prompts: Sequence[Prompt]) -> Iterator[Completion]:
         """Completions as they finish. ValueError if a prompt is empty or beyond the model's context."""
         self._check(prompts)

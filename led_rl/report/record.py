@@ -53,7 +53,8 @@ def speed_block(decoding: Path, grpo: Path) -> str:
         decoding: a folder of JSON files.
         grpo: one JSON file.
     """
-    lines = ["| model | dtype | what | against | tokens/s | ratio | peak MiB |", "|---|---|---|---|---|---|---|"]
+    columns = ("model", "dtype", "what", "against", "tokens/s", "ratio", "shared", "peak MiB")
+    lines = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
     commands: list[Row] = []
     every: list[Row] = []
     for path in sorted(decoding.glob("*.json")):
@@ -66,7 +67,8 @@ def speed_block(decoding: Path, grpo: Path) -> str:
             if row["headline"]:
                 cells = [row["model"], row["dtype"], _what(row), row["baseline"], f"{row['tokens_per_s']:.0f}"]
                 base = peaks[row["model"], row["dtype"], row["temperature"], row["baseline"]]
-                lines.append(f"| {' | '.join(cells)} | {row['ratio']:.2f} | {row['peak_mib']:.0f} ({base:.0f}) |")
+                numbers = f"{row['ratio']:.2f} | {row['shared']:.2f} | {row['peak_mib']:.0f} ({base:.0f})"
+                lines.append(f"| {' | '.join(cells)} | {numbers} |")
     steps = read_json(grpo)
     (stock, stock_rollouts), (engine, rollouts) = (
         [median([row[name] for row in steps["rows"] if row["rollouts"] == kind]) for name in ("step_s", "rollout_s")]
@@ -87,12 +89,13 @@ def speed_block(decoding: Path, grpo: Path) -> str:
             *_sentence(
                 every,
                 BOUND,
-                "What is possible in one batch: the matrix products and the attention of these samples, and nothing "
-                "else, against generate: ",
+                "What is possible in one batch: the matrix products and the attention of these samples, each distinct "
+                "prefix once, and nothing else, against generate: ",
             ),
             f"A GRPO step of the default run takes {engine:.2f} s with the engine's rollouts ({rollouts:.2f} s of it) "
             f"and {stock:.2f} s with stock TRL's ({stock_rollouts:.2f} s of it): {steps['ratio']:.2f} times the steps "
-            "per second. Peak memory is the process's; the baseline's is in brackets. Medians, on "
+            "per second. Shared: tokens that one computed position serves, for samples of a prompt share it as long as "
+            "they agree. Peak memory is the process's; the baseline's is in brackets. Medians, on "
             f"{machine['cpus']} cores ({machine['processor']}). Made by {made}.",
         ]
     )
