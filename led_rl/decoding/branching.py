@@ -38,8 +38,8 @@ class InFlight:
     def __len__(self) -> int:
         return len(self.row)
 
-    def of(self, which: Tensor | slice) -> Self:
-        """Some of them: indices, a mask or a slice."""
+    def of(self, which: Tensor) -> Self:
+        """Some of them: indices, or a mask."""
         return replace(self, **{one.name: getattr(self, one.name)[which] for one in fields(self)})
 
     def at(self, row: Tensor) -> Self:

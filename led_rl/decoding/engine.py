@@ -229,18 +229,20 @@ class _Run:
 
     def _admitted(self) -> list[_Waiting]:
         """What may enter: samples are expected to need as many rows as those before them."""
-        room = int(self.rows * self.ended_samples / self.ended_rows)
+        room = max(1, int(self.rows * self.ended_samples / self.ended_rows))
         free = room - len(self.flight)
         if self.count and free * REFILL_SHARE < room:
             return []
         admitted: list[_Waiting] = []
         while self.waiting and len(admitted) < self.rows - self.count:
             group = self.waiting.popleft()
+            if len(group) > free and admitted:
+                self.waiting.appendleft(group)
+                break
             if len(group) > free:
-                # Samples that are kept apart share no rows, so only what is too much for an empty batch is split.
-                part, rest = (None, group) if admitted else group.split(free)
+                # Only where it would enter alone, for its parts will share no rows.
+                group, rest = group.split(free)
                 self.waiting.appendleft(rest)
-                return admitted if part is None else [part]
             admitted.append(group)
             free -= len(group)
         return admitted

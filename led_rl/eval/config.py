@@ -39,7 +39,7 @@ class EvalConfig:
         accelerator: Fabric's: auto, cpu, cuda, mps
         devices: Fabric's number of processes; 0: one per accelerator, on CPUs one per core for a small model, else one
         precision: Fabric's: 32-true, bf16-true, 16-true, bf16-mixed, 16-mixed
-        max_rows: most samples in flight per process
+        max_rows: most rows of the batch per process; samples share a row as long as they agree
         max_batch_tokens: most cache positions in flight per process, which bounds memory
         trust_remote_code: let code of the model's repository run
     """

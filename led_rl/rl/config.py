@@ -63,7 +63,7 @@ class RolloutConfig:
 
     Args:
         engine: sample with led_rl's engine; false leaves it to TRL (transformers' generate, or vLLM by grpo.use_vllm)
-        max_rows: most samples in flight
+        max_rows: most rows of the batch; samples share a row as long as they agree
         max_batch_tokens: most cache positions in flight, which bounds memory
     """
 
