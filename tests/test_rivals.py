@@ -1,6 +1,7 @@
 """LED's rivals and controls: DoLa, Confident Decoding, Soft Thinking, explore_final."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import slow
@@ -124,6 +125,22 @@ class TestDoLa:
         for layers in ([4], [-1], []):
             with pytest.raises(ValueError, match="dola layers"):
                 DoLa.of(layers, Truncation(), lens)
+
+
+def test_only_rows_with_samples_are_read(lens64):
+    """Five samples at two of three rows: their states, once each, and the draws of five rows of their own."""
+    whole = step_of(lens64, IDS, (0, 1, 4))
+    rows = torch.tensor([2, 0, 0, 2, 0])
+    samples = step_of(lens64, [IDS[row] for row in rows], (0, 1, 4))
+    step = replace(whole, keys=samples.keys, positions=samples.positions, thinking=samples.thinking, rows=rows)
+    compact = step.part(torch.arange(5)).compact()
+    assert compact.rows.tolist() == [1, 0, 0, 1, 0]
+    for depth, state in whole.states.items():
+        assert torch.equal(compact.states[depth], state[[0, 2]])
+    for sampler in (DoLa.of((0, 3), Truncation(1.2), lens64), Confident(Truncation(1.2), (0, 1, 4))):
+        have, want = sampler.draw(step, lens64), sampler.draw(samples, lens64)
+        assert torch.equal(have.tokens, want.tokens)
+        torch.testing.assert_close(have.log_q, want.log_q)
 
 
 class TestConfident:

@@ -22,6 +22,7 @@ class Confident:
     depths: tuple[int, ...]
 
     def draw(self, step: Step, lens: Lens) -> Draw:
+        step = step.compact()
         logits = [step.logits(lens)]
         logits += [lens.logits(step.state(depth), depth, True) for depth in self.depths[1:]]
         stacked = torch.stack(logits, 1)

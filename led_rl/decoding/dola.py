@@ -34,6 +34,7 @@ class DoLa:
         return cls(truncation, (0, *(lens.layers - layer for layer in chosen)))
 
     def draw(self, step: Step, lens: Lens) -> Draw:
+        step = step.compact()
         final = step.logits(lens).float().log_softmax(-1)
         early = torch.stack(
             [lens.logits(step.state(depth), depth, False).float().log_softmax(-1) for depth in self.depths[1:]], 1

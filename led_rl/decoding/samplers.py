@@ -67,6 +67,19 @@ class Step:
             _samples=samples,
         )
 
+    def compact(self) -> "Step":
+        """The same without rows that no sample is at: for samplers that read all layers of every row."""
+        if self.rows is None:
+            return self
+        rows, place = self.rows.unique(return_inverse=True)
+        logits = self._known.logits
+        return replace(
+            self,
+            states={depth: state[rows] for depth, state in self.states.items()},
+            rows=place,
+            _known=_Known(None if logits is None else logits[rows], uniforms=self._known.uniforms),
+        )
+
     def state(self, depth: int, rows: Tensor | None = None) -> Tensor:
         """(R, H), or of the rows (N,) named (N, H)."""
         state = self.states[depth]
