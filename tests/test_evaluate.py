@@ -5,10 +5,17 @@ import os
 import pytest
 import torch
 
+from led_rl.decoding.engine import Engine, EngineConfig
+from led_rl.decoding.prompting import encode_prompts
+from led_rl.decoding.samplers import Greedy
+from led_rl.eval.arms import Arm
 from led_rl.eval.config import EvalConfig
 from led_rl.eval.evaluate import evaluate, launch
+from led_rl.eval.rollouts import Cell, Rollouts
 from led_rl.eval.targets import Target
+from led_rl.models.loading import Policy
 from led_rl.records import read_jsonl
+from led_rl.tasks.countdown import Countdown
 
 
 @pytest.mark.parametrize("given", [None, "1"])
@@ -49,3 +56,34 @@ def test_an_evaluation_samples_arms_together_as_apart(tiny_run, threads, tmp_pat
     for count in (1, 3, 5):
         pieces = evaluated(tiny_run, tmp_path / "pieces", *arms[:count])
     assert pieces == together
+
+
+class Counting(Countdown):
+    """Countdown, with a list of what it was asked to grade."""
+
+    def __init__(self):
+        super().__init__()
+        self.graded = []
+
+    def grade(self, problem, completion):
+        self.graded.append((problem.id, completion))
+        return super().grade(problem, completion)
+
+
+def test_the_same_text_is_graded_once(lens, tokenizer, tmp_path):
+    """Six greedy samples of two problems: twelve rows on disk, and two grades."""
+    task = Counting()
+    problems = task.problems("test", 2)
+    prompts = encode_prompts(tokenizer, [task.prompt(problem) for problem in problems])
+    encoded = {problem.id: ids for problem, ids in zip(problems, prompts, strict=True)}
+    rollouts = Rollouts(task, problems, encoded, 6, 0)
+    cell = Cell(Target("base", 0, "base"), Arm("greedy", None, {}, lambda *_: Greedy()), 1.0)
+    engine = Engine(lens, Greedy(), [1], EngineConfig(8))
+    missing = rollouts.missing([set()])
+    written = list(rollouts.write(tmp_path, 0, [cell], engine, Policy(lens.model, tokenizer), missing))
+    rows = read_jsonl(cell.file(tmp_path, 0))
+    assert sum(written) == len(rows) == 12
+    assert len(task.graded) == len(set(task.graded)) == 2
+    by_id = {problem.id: problem for problem in problems}
+    for row in rows:
+        assert row["status"] == Countdown().grade(by_id[row["problem_id"]], row["completion"]).status

@@ -4,6 +4,7 @@ import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from led_rl.decoding.engine import Completion, Engine, Prompt
@@ -13,9 +14,10 @@ from led_rl.eval.arms import Arm
 from led_rl.eval.targets import Target
 from led_rl.models.loading import Policy
 from led_rl.records import Row, append_jsonl, iter_jsonl
-from led_rl.tasks.problem import Problem, Task
+from led_rl.tasks.problem import Grade, Problem, Task
 
 FLUSH_S = 5.0
+GRADES_KEPT = 65_536
 
 
 @dataclass(frozen=True)
@@ -79,6 +81,9 @@ class Rollouts:
     ) -> None:
         self.task, self.problems, self.encoded = task, problems, encoded
         self.num_samples, self.seed = num_samples, seed
+        # The further a policy collapses, the more of its samples are the same text: a program is run once for all.
+        self._grade = lru_cache(GRADES_KEPT)(self._grade_anew)
+        self._by_id = {problem.id: problem for problem in problems}
 
     def missing(self, done: Sequence[set[tuple[str, int]]]) -> list[Missing]:
         """What cells lack that have these samples, ordered by problem."""
@@ -140,7 +145,7 @@ class Rollouts:
         """What all cells that drew this completion record of it."""
         text = decode(policy.tokenizer, completion.tokens)
         problem = asked.problem
-        grade = self.task.grade(problem, answered(policy.tokenizer, self.encoded[problem.id], text))
+        grade = self._grade(problem.id, answered(policy.tokenizer, self.encoded[problem.id], text))
         return {
             "problem_id": problem.id,
             "sample": asked.sample,
@@ -151,3 +156,6 @@ class Rollouts:
             "truncated": completion.truncated,
             "completion": text,
         }
+
+    def _grade_anew(self, problem_id: str, text: str) -> Grade:
+        return self.task.grade(self._by_id[problem_id], text)
