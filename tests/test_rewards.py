@@ -5,6 +5,7 @@ import pytest
 from led_rl.decoding.prompting import encode_prompts
 from led_rl.models.tokenizer import word_tokenizer
 from led_rl.rl.rewards import CorrectReward, Reader, TraceReward
+from led_rl.tasks.answers import THINK_OPEN
 from led_rl.tasks.countdown import Countdown, CountdownConfig, identity, question
 from led_rl.tasks.problem import Problem
 
@@ -37,6 +38,23 @@ def rewarded(config=None, template=None):
         return list(zip(correct(**columns), trace(**columns), strict=True))
 
     return both
+
+
+def test_a_group_of_equal_completions_is_graded_once():
+    graded = []
+
+    class Counting(Countdown):
+        def grade(self, problem, completion):
+            graded.append((problem.id, completion.removeprefix(THINK_OPEN)))
+            return super().grade(problem, completion)
+
+    task = Counting()
+    tokenizer = word_tokenizer(task.vocabulary(), model_max_length=128)
+    reader = Reader(tokenizer, PROBLEMS, encode_prompts(tokenizer, [task.prompt(problem) for problem in PROBLEMS]))
+    first, second = (problem.id for problem in PROBLEMS[:2])
+    texts, ids = [SOUND, HONEST, SOUND, SOUND, HONEST], [first, first, first, second, second]
+    assert CorrectReward(task, reader)(completions=texts, problem_id=ids) == [1.0, 0.0, 1.0, 0.0, 1.0]
+    assert graded == [(first, SOUND), (first, HONEST), (second, SOUND), (second, HONEST)]
 
 
 def test_the_trace_is_rewarded_apart_from_the_answer():

@@ -46,7 +46,10 @@ class CorrectReward:
         self.task, self.reader = task, reader
 
     def __call__(self, *, completions: Sequence[Any], problem_id: Sequence[str], **columns: Any) -> list[float]:
-        return [float(self.task.grade(p, text).correct) for p, text in self.reader.read(completions, problem_id)]
+        # A group of a collapsed policy is the same text many times: a program is run once.
+        read = [((problem.id, text), problem) for problem, text in self.reader.read(completions, problem_id)]
+        rewards = {key: float(self.task.grade(problem, key[1]).correct) for key, problem in dict(read).items()}
+        return [rewards[key] for key, _ in read]
 
 
 class FormatReward:
