@@ -10,12 +10,13 @@ from led_rl.decoding.prompting import encode_prompts
 from led_rl.decoding.samplers import Greedy
 from led_rl.eval.arms import Arm
 from led_rl.eval.config import EvalConfig
-from led_rl.eval.evaluate import evaluate, launch
+from led_rl.eval.evaluate import evaluate, launch, share_of
 from led_rl.eval.rollouts import Cell, Rollouts
 from led_rl.eval.targets import Target
 from led_rl.models.loading import Policy
 from led_rl.records import read_jsonl
 from led_rl.tasks.countdown import Countdown
+from led_rl.tasks.problem import Problem
 
 
 @pytest.mark.parametrize("given", [None, "1"])
@@ -87,3 +88,14 @@ def test_the_same_text_is_graded_once(lens, tokenizer, tmp_path):
     by_id = {problem.id: problem for problem in problems}
     for row in rows:
         assert row["status"] == Countdown().grade(by_id[row["problem_id"]], row["completion"]).status
+
+
+@pytest.mark.parametrize("processes", [1, 2, 3])
+def test_every_process_gets_some_of_every_task(processes):
+    """Of a mixture of two tasks one process had all problems of one, and the other stood still for half of the time."""
+    problems = [Problem(f"task{index % 2}:{index}", "", "") for index in range(300)]
+    shares = [share_of(problems, rank, processes) for rank in range(processes)]
+    assert sorted(one.id for share in shares for one in share) == sorted(one.id for one in problems)
+    for share in shares:
+        assert len(share) == 300 // processes
+        assert 0.4 < sum(one.id.startswith("task0") for one in share) / len(share) < 0.6

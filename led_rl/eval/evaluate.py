@@ -20,6 +20,7 @@ from tqdm.auto import tqdm
 
 from led_rl.decoding.engine import Engine, EngineConfig
 from led_rl.decoding.prompting import PromptConfig, encode_prompts, think_tokens
+from led_rl.decoding.randomness import sample_key
 from led_rl.eval.arms import Arm, default_arms, resolve
 from led_rl.eval.config import PRECISIONS, EvalConfig
 from led_rl.eval.rollouts import Cell, Rollouts
@@ -73,7 +74,7 @@ def evaluate(config: EvalConfig) -> Path:
     fabric = launch(config, first)
     if fabric.is_global_zero:
         write_json(plan.eval_dir / "eval.json", {**record, "processes": fabric.world_size})
-    mine = problems[fabric.global_rank :: fabric.world_size]
+    mine = share_of(problems, fabric.global_rank, fabric.world_size)
     rollouts = Rollouts(plan.task, mine, encoded, config.num_samples, config.seed)
     groups = _groups(plan, config)
     missing = [rollouts.missing([cell.finished(plan.eval_dir) for cell in group]) for group in groups]
@@ -123,6 +124,12 @@ def _groups(plan: _Plan, config: EvalConfig) -> list[list[Cell]]:
             groups.append([cell for cell in joint if cell.arm.needs_base == needs_base])
         groups.extend([cell] for cell in cells if cell.arm.alone)
     return [group for group in groups if group]
+
+
+def share_of(problems: Sequence[Problem], rank: int, processes: int) -> list[Problem]:
+    """One process's problems, dealt by a hash: dealt in turns, a mixture's tasks, which take turns themselves, would each
+    fall to one process, and the one with the longer completions would run alone for half of the time."""
+    return sorted(problems, key=lambda problem: sample_key(0, problem.id, 0))[rank::processes]
 
 
 def launch(config: EvalConfig, target: Target) -> Fabric:
