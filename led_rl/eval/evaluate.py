@@ -127,8 +127,8 @@ def _groups(plan: _Plan, config: EvalConfig) -> list[list[Cell]]:
 
 
 def share_of(problems: Sequence[Problem], rank: int, processes: int) -> list[Problem]:
-    """One process's problems, dealt by a hash. In turns, each task of a mixture, whose tasks take turns themselves, would
-    fall to one process, and the one with the longer completions would run alone for half of the time."""
+    """One process's problems, dealt by a hash. In turns, a mixture's tasks, which take turns themselves, would each be
+    one process's, and the one with the longer completions would run alone for half of the time."""
     return sorted(problems, key=lambda problem: sample_key(0, problem.id, 0))[rank::processes]
 
 
