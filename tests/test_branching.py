@@ -79,6 +79,7 @@ def test_together_equals_apart(lens64, eight, limits):
     asked, end, think, want = eight
     have = Engine(lens64, many(lens64), end, EngineConfig(24, *limits), think).run(asked)
     assert by_sampler(have) == want
+    assert len(have) < len(want) or limits[0] == 1  # a batch of one row has none to share for long
 
 
 class Watched:

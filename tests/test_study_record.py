@@ -16,6 +16,7 @@ STUDY = ROOT / "results" / "countdown_default"
 SMOLLM2 = ROOT / "results" / "smollm2"
 RECIPE = ROOT / "results" / "recipe"
 SPEED = ROOT / "results" / "speed"
+CARRIED_OVER = ROOT / "results" / "smollm2_recipe"
 
 
 @pytest.mark.parametrize(
@@ -28,6 +29,7 @@ SPEED = ROOT / "results" / "speed"
         ("results/recipe/README.md", "matched", lambda: matched_block(RECIPE)),
         ("results/recipe/README.md", "decisions", lambda: decisions_block(RECIPE)),
         ("results/recipe/README.md", "runs", lambda: runs_block(RECIPE)),
+        ("results/smollm2_recipe/README.md", "results", lambda: results_block(CARRIED_OVER)),
         ("results/recipe/README.md", "search", lambda: search_block(search_rows(RECIPE))),
     ],
 )
@@ -87,6 +89,26 @@ def test_the_second_look_at_smollm2_does_not_replicate():
     assert differences["top_k", 16] == pytest.approx([-0.006, 0.023], abs=0.0007)
     assert differences["top_k", 1] == pytest.approx([-0.011, -0.004], abs=0.0007)
     assert differences["explore_final_norm", 16] == pytest.approx([-0.019, 0.010], abs=0.0007)
+
+
+def test_the_recipe_does_not_carry_over_to_smollm2():
+    """The one comparison that PLAN.md says counts, the slopes it asks for, and what its rule on rewards saw."""
+    (counts,) = [
+        row["ci95"]
+        for row in read_jsonl(CARRIED_OVER / "eval" / "comparisons.jsonl")
+        if (row["arm"], row["baseline"], row["rl_step"]) == ("led_norm", "top_k", 120)
+        and (row["k"], row["temperature"], row["problems"]) == (16, 1.0, 900)
+    ]
+    assert counts == pytest.approx([-0.019, 0.019], abs=0.0005)
+    slopes = {
+        row["rl_step"]: row["ci95"]
+        for row in read_jsonl(CARRIED_OVER / "eval" / "slopes.jsonl")
+        if (row["arm"], row["k"]) == ("plain", 16)
+    }
+    assert slopes.keys() == {0, 120} and slopes[0][1] < 0 < slopes[120][0]
+    rewards = [row["reward"] for row in read_jsonl(CARRIED_OVER / "first_rate" / "train.jsonl")]
+    assert len(rewards) == 39  # a row every two steps
+    assert [round(sum(part) / 10, 3) for part in (rewards[:10], rewards[10:20])] == [0.269, 0.267]
 
 
 def test_few_problems_of_the_second_look_are_of_the_first():
