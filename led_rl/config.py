@@ -13,6 +13,8 @@ from typing import Any, TypeVar
 
 from jsonargparse import ArgumentParser
 
+from led_rl.errors import UserError
+
 Config = TypeVar("Config")
 
 
@@ -59,10 +61,10 @@ def _flags_with_values(arguments: list[str], flags: set[str]) -> list[str]:
 
 
 def guarded(main: Callable[[Sequence[str] | None], int], argv: Sequence[str] | None = None) -> int:
-    """Run a script's main; bad input (ValueError) becomes one line on stderr and exit code 2."""
+    """Run a script's main; bad input (UserError) becomes one line on stderr and exit code 2."""
     try:
         return main(argv)
-    except ValueError as error:
+    except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
 

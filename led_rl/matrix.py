@@ -13,8 +13,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from led_rl.errors import UserError
 from led_rl.records import read_json, write_json
-from led_rl.run import RunFolder
+from led_rl.run_folder import RunFolder
 
 SCRIPTS = Path(__file__).resolve().parents[1] / "scripts"
 
@@ -80,13 +81,11 @@ class MatrixConfig:
     def __post_init__(self) -> None:
         names = [base.name for base in self.bases] + [cell.name for cell in self.cells]
         if repeated := sorted({name for name in names if names.count(name) > 1}):
-            raise ValueError(f"names {repeated} are given twice: each base and cell has a folder of its own")
+            raise UserError(f"names {repeated} are given twice: each base and cell has a folder of its own")
         if self.evaluate.get("split", "validation") == "test":
-            raise ValueError("evaluate.split='test': a search chooses on the validation split, or the test is spent")
+            raise UserError("evaluate.split='test': a search chooses on the validation split, or the test is spent")
         if unknown := sorted(set(self.only or ()) - {cell.name for cell in self.cells}):
-            raise ValueError(
-                f"only={unknown}: no such cell; choose among {', '.join(cell.name for cell in self.cells)}"
-            )
+            raise UserError(f"only={unknown}: no such cell; choose among {', '.join(cell.name for cell in self.cells)}")
 
 
 def run_matrix(config: MatrixConfig) -> list[str]:

@@ -13,6 +13,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from led_rl.errors import UserError
+
 Row = dict[str, Any]
 
 
@@ -44,11 +46,11 @@ def read_json(path: Path | str) -> Row:
     try:
         value = json.loads(Path(path).read_text(encoding="utf-8"))
     except json.JSONDecodeError as error:
-        raise ValueError(
+        raise UserError(
             f"{path}: not JSON ({error}); restore the file or remove it and run the command again"
         ) from error
     if not isinstance(value, dict):
-        raise ValueError(f"{path}: holds a {type(value).__name__}; a JSON object is expected")
+        raise UserError(f"{path}: holds a {type(value).__name__}; a JSON object is expected")
     return value
 
 
@@ -89,7 +91,7 @@ def iter_jsonl(path: Path | str) -> Iterator[Row]:
             try:
                 yield json.loads(line)
             except json.JSONDecodeError as error:
-                raise ValueError(
+                raise UserError(
                     f"{path}:{number}: not JSON ({error}); remove that line and run the command again"
                 ) from error
 

@@ -44,11 +44,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     dtypes = arguments.dtypes[:1] if arguments.quick else arguments.dtypes
 
     from led_rl.decoding.bench import Workload, measure, measure_growth, preset_for
-    from led_rl.decoding.prompting import encode_prompts
     from led_rl.models.lens import Lens
     from led_rl.models.loading import check_source, load_policy
+    from led_rl.models.prompting import encode_prompts
     from led_rl.records import write_json
-    from led_rl.run import provenance
+    from led_rl.run_folder import provenance
     from led_rl.tasks import TaskConfig, load_task
 
     for source in arguments.models:

@@ -25,10 +25,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--output", type=Path, help="JSON file to write")
     arguments, training = parser.parse_known_args(argv)
     if arguments.steps <= WARM_UP:
-        raise ValueError(f"--steps {arguments.steps}: more than the {WARM_UP} that warm up are needed")
+        raise SystemExit(f"error: --steps {arguments.steps}: more than the {WARM_UP} that warm up are needed")
 
     from led_rl.records import write_json
-    from led_rl.run import provenance
+    from led_rl.run_folder import provenance
 
     rows = []
     with tempfile.TemporaryDirectory() as scratch:
@@ -65,7 +65,7 @@ def _run(folder: Path, rollouts: str, seed: int, steps: int, training: Sequence[
     ]
     done = subprocess.run([*command, *training], capture_output=True, text=True)
     if done.returncode:
-        raise ValueError(f"the {rollouts} run failed:\n{done.stderr[-2000:]}")
+        raise RuntimeError(f"the {rollouts} run failed:\n{done.stderr[-2000:]}")
     metrics = read_jsonl(folder / "train.jsonl")
     last = metrics[-max(1, steps // 3) :]
     return {

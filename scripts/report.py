@@ -11,13 +11,13 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from led_rl.eval.scoring import score
 from led_rl.records import write_jsonl
 from led_rl.report.build import build_report, eval_folder
 from led_rl.report.record import export_record, has_markers, results_block, speed_block, update_readme
 from led_rl.report.runs import runs_block
 from led_rl.report.search import search_block, search_rows
 from led_rl.report.tables import decisions_block, matched_block
+from led_rl.scores.scoring import score
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -9,7 +9,7 @@ from led_rl.models.base import BaseModelConfig, build_base_model
 from led_rl.models.lens import Lens
 from led_rl.models.loading import load_policy
 from led_rl.models.tokenizer import word_tokenizer
-from led_rl.run import RunFolder
+from led_rl.run_folder import RunFolder
 from led_rl.tasks.countdown import Countdown
 
 SHIPPED = Path(__file__).parents[1] / "checkpoints" / "base_countdown"

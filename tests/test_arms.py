@@ -5,9 +5,9 @@ from types import SimpleNamespace
 
 import pytest
 
+from led_rl.decoding.arms import Matched, arm_names, default_arms, resolve
 from led_rl.decoding.led import PRESETS
-from led_rl.decoding.samplers import Greedy, Latent, Plain, Truncation
-from led_rl.eval.arms import Matched, arm_names, default_arms, resolve
+from led_rl.decoding.samplers import Greedy, LEDSampler, Plain, Truncation
 
 LARGE = SimpleNamespace(layers=28, vocabulary=150_000)
 SMALL = SimpleNamespace(layers=4, vocabulary=58)
@@ -59,7 +59,7 @@ def test_samplers_of_arms():
     assert build(plain, 1.4, LARGE) == Plain(Truncation(1.4))
     assert isinstance(build(greedy, 1.0, LARGE), Greedy)
     latent = build(led, 0.6, LARGE)
-    assert isinstance(latent, Latent)
+    assert isinstance(latent, LEDSampler)
     assert latent.led == PRESETS["norm"]
     assert latent.truncation == Truncation(0.6, 20)
 

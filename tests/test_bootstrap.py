@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from led_rl.eval import bootstrap
-from led_rl.eval.bootstrap import columns_ci, quantity_rng, resampled_means
+from led_rl.scores.bootstrap import columns_ci, quantity_rng, resampled_means
 
 
 def interval(values: np.ndarray, rng: np.random.Generator, **options: float) -> list[float]:

@@ -10,10 +10,11 @@ from led_rl.decoding.branching import branch
 from led_rl.decoding.confident import Confident
 from led_rl.decoding.controls import ExploreFinal
 from led_rl.decoding.dola import DoLa
-from led_rl.decoding.engine import Completion, Engine, EngineConfig, Prompt, ThinkTokens
+from led_rl.decoding.engine import Completion, Engine, EngineConfig, Prompt
 from led_rl.decoding.led import LED
 from led_rl.decoding.samplers import Greedy, Plain, Truncation
 from led_rl.decoding.soft_thinking import SoftThinking
+from led_rl.models.thinking import ThinkTokens
 
 
 def many(lens):

@@ -15,15 +15,15 @@ from conftest import moved
 
 from led_rl.decoding.controls import temper
 from led_rl.decoding.led import PRESETS
-from led_rl.decoding.prompting import encode_prompts
 from led_rl.decoding.randomness import sample_key
-from led_rl.eval.bootstrap import columns_ci, quantity_rng
-from led_rl.eval.decision_scores import aggregate, estimates
 from led_rl.eval.decisions import DecisionsConfig, Prompted, check_words, measure
 from led_rl.eval.diagnose import diagnose
 from led_rl.models.loading import Policy
+from led_rl.models.prompting import encode_prompts
 from led_rl.models.tokenizer import word_tokenizer
 from led_rl.records import read_json, read_jsonl
+from led_rl.scores.bootstrap import columns_ci, quantity_rng
+from led_rl.scores.decision_scores import aggregate, estimates
 from led_rl.tasks.countdown import Countdown, CountdownConfig
 from led_rl.tasks.countdown_trace import legal_next
 

@@ -10,12 +10,13 @@ from families import FAMILIES, build
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from led_rl.decoding.engine import Completion, Engine, EngineConfig, Prompt, ThinkTokens
+from led_rl.decoding.engine import Completion, Engine, EngineConfig, Prompt
 from led_rl.decoding.led import LED
-from led_rl.decoding.prompting import encode_prompts, think_tokens
 from led_rl.decoding.randomness import sample_key
-from led_rl.decoding.samplers import Draw, Greedy, Latent, Plain, Truncation
+from led_rl.decoding.samplers import Draw, Greedy, LEDSampler, Plain, Truncation
 from led_rl.models.lens import Lens
+from led_rl.models.prompting import encode_prompts, think_tokens
+from led_rl.models.thinking import ThinkTokens
 from led_rl.tasks.countdown import Countdown
 
 EOS = 1
@@ -34,7 +35,7 @@ def keys(prompt, samples):
 
 def led_of(lens, wanted=LED_HERE):
     led = LED(wanted.depth, wanted.top_k, wanted.final_norm, think_only=wanted.think_only)
-    return Latent.of(led, Truncation(wanted.temperature), lens)
+    return LEDSampler.of(led, Truncation(wanted.temperature), lens)
 
 
 def samplers(lens):
@@ -367,7 +368,7 @@ def test_limits_below_one(field):
 
 def test_sampler_for_another_model(lens64):
     with pytest.raises(ValueError, match=r"lower led\.depth"):
-        Engine(lens64, Latent(LED(8, 4), Truncation(), tuple(range(8))), [EOS], EngineConfig(5))
+        Engine(lens64, LEDSampler(LED(8, 4), Truncation(), tuple(range(8))), [EOS], EngineConfig(5))
 
 
 def test_unknown_words_are_named(tokenizer):

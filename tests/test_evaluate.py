@@ -5,15 +5,15 @@ import os
 import pytest
 import torch
 
+from led_rl.decoding.arms import Arm
 from led_rl.decoding.engine import Engine, EngineConfig
-from led_rl.decoding.prompting import encode_prompts
 from led_rl.decoding.samplers import Greedy
-from led_rl.eval.arms import Arm
 from led_rl.eval.config import EvalConfig
 from led_rl.eval.evaluate import evaluate, launch, share_of
-from led_rl.eval.rollouts import Cell, Rollouts
+from led_rl.eval.sampling import Cell, Rollouts
 from led_rl.eval.targets import Target
 from led_rl.models.loading import Policy
+from led_rl.models.prompting import encode_prompts
 from led_rl.records import read_jsonl
 from led_rl.tasks.countdown import Countdown
 from led_rl.tasks.problem import Problem

@@ -5,10 +5,10 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from led_rl.eval.bootstrap import quantity_rng
-from led_rl.eval.frontier import Advantage, advantages, frontier_at, frontier_k
-from led_rl.eval.pass_at_k import ks, pass_at_ks
 from led_rl.report.select import headline_k
+from led_rl.scores.bootstrap import quantity_rng
+from led_rl.scores.frontier import Advantage, advantages, frontier_at, frontier_k
+from led_rl.scores.pass_at_k import ks, pass_at_ks
 
 RISING = [(0.2, 0.6), (0.4, 0.8), (0.6, 0.7)]
 BENT = [(0.2, 0.5), (0.4, 0.9), (0.3, 0.6)]  # pass@1 rises with temperature, then falls again

@@ -15,7 +15,7 @@ from slow import Settings
 
 from led_rl.decoding.distributions import truncate
 from led_rl.decoding.led import LED, PRESETS, explore, layer_mass, mix
-from led_rl.decoding.samplers import Latent, Plain, Step, Truncation
+from led_rl.decoding.samplers import LEDSampler, Plain, Step, Truncation
 
 V = 23
 
@@ -199,7 +199,7 @@ def sampler_of(lens, settings):
         think_only=settings.think_only,
         exploit=settings.exploit,
     )
-    return Latent.of(led, Truncation(settings.temperature, 0, settings.top_p, settings.min_p), lens)
+    return LEDSampler.of(led, Truncation(settings.temperature, 0, settings.top_p, settings.min_p), lens)
 
 
 SAMPLERS = [
@@ -275,7 +275,7 @@ def test_depth_one_draws_what_the_top_k_arm_draws(lens64):
     about 0.2; more than 5 would come by chance less than once in 10^7."""
     step = step_of(random_states(lens64, 20, 14), 100)
     truncation = Truncation(1.2, 4)
-    latent = Latent.of(LED(depth=1, top_k=4), truncation, lens64).draw(step, lens64)
+    latent = LEDSampler.of(LED(depth=1, top_k=4), truncation, lens64).draw(step, lens64)
     plain = Plain(truncation).draw(step, lens64)
     assert (latent.tokens != plain.tokens).sum() <= 5
     assert (latent.log_q - plain.log_q)[latent.tokens == plain.tokens].abs().max() < 1e-2
@@ -313,12 +313,12 @@ def test_think_gate(lens64):
     step = step_of(states, 20, thinking=False)
     truncation = Truncation(1.2, 4, 0.9)
     plain = Plain(truncation).draw(step, lens64)
-    gated = Latent.of(LED(depth=4, top_k=4), truncation, lens64).draw(step, lens64)
+    gated = LEDSampler.of(LED(depth=4, top_k=4), truncation, lens64).draw(step, lens64)
     assert torch.equal(gated.tokens, plain.tokens)
     assert torch.equal(gated.log_q, plain.log_q)
     assert not gated.explored.any()
     assert (gated.depth == -1).all()
-    open_gate = Latent.of(LED(depth=4, top_k=4, think_only=False), truncation, lens64).draw(step, lens64)
+    open_gate = LEDSampler.of(LED(depth=4, top_k=4, think_only=False), truncation, lens64).draw(step, lens64)
     assert open_gate.explored.any()
 
 

@@ -8,7 +8,7 @@ import torch
 from conftest import moved
 
 from led_rl.decoding.controls import ExploreBase, on_support
-from led_rl.decoding.engine import Engine, EngineConfig, Prompt, ThinkTokens
+from led_rl.decoding.engine import Engine, EngineConfig, Prompt
 from led_rl.decoding.led import LED
 from led_rl.decoding.randomness import COIN_STREAM, TOKEN_STREAM, sample_key
 from led_rl.decoding.samplers import Plain, Truncation
@@ -18,8 +18,9 @@ from led_rl.eval.evaluate import evaluate
 from led_rl.models.base import BaseModelConfig, build_base_model
 from led_rl.models.lens import Lens
 from led_rl.models.paired import PairedLens
+from led_rl.models.thinking import ThinkTokens
 from led_rl.records import read_json, read_jsonl
-from led_rl.run import RunFolder
+from led_rl.run_folder import RunFolder
 from led_rl.tasks.countdown import Countdown
 
 THINK = ThinkTokens(10, 11)

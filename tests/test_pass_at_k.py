@@ -6,7 +6,7 @@ from math import comb
 import numpy as np
 import pytest
 
-from led_rl.eval.pass_at_k import ks, pass_at_k, pass_at_ks
+from led_rl.scores.pass_at_k import ks, pass_at_k, pass_at_ks
 
 
 @pytest.mark.parametrize("n", [1, 2, 5, 6, 8])

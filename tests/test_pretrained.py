@@ -14,11 +14,11 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from led_rl.config import guarded
-from led_rl.decoding.prompting import BARE, PromptConfig, answered, dress, encode_prompts
+from led_rl.models.prompting import BARE, PromptConfig, answered, dress, encode_prompts
 from led_rl.records import read_json, read_jsonl
 from led_rl.rl.rewards import CorrectReward, FormatReward, Reader
 from led_rl.rl.trainer import EngineGRPOTrainer
-from led_rl.run import RunFolder
+from led_rl.run_folder import RunFolder
 from led_rl.tasks.problem import Problem
 from led_rl.tasks.registry import TaskConfig, load_task
 

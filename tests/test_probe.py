@@ -7,9 +7,9 @@ import pytest
 import slow
 import torch
 
-from led_rl.decoding.prompting import think_tokens
 from led_rl.decoding.randomness import sample_key
 from led_rl.models.lens import Lens
+from led_rl.models.prompting import think_tokens
 from led_rl.probe.entropy import EntropyProbe, ProbeConfig
 from led_rl.tasks.countdown import Countdown
 

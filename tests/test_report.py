@@ -18,13 +18,13 @@ import pytest
 from matplotlib.collections import PathCollection
 from PIL import Image
 
-from led_rl.eval.scoring import score
 from led_rl.records import read_jsonl, write_json, write_jsonl
 from led_rl.report import figures
 from led_rl.report.build import build_report
 from led_rl.report.headlines import change_words, entropy_sentences, frontier_sentences, headlines, interval_words
 from led_rl.report.record import export_record
 from led_rl.report.select import headline_k, nearest_temperature, spread
+from led_rl.scores.scoring import score
 
 ROOT = Path(__file__).resolve().parents[1]
 NAMES = [
@@ -508,7 +508,7 @@ def test_script_errors_in_one_line(make: bool, tmp_path: Path, capsys: pytest.Ca
 def test_report_imports_neither_torch_nor_the_rest_of_the_package() -> None:
     code = (
         "import sys, led_rl.report.build;"
-        "banned = {'torch', 'transformers', 'trl', 'lightning', 'matplotlib.pyplot', 'led_rl.eval.scoring'};"
+        "banned = {'torch', 'transformers', 'trl', 'lightning', 'matplotlib.pyplot', 'led_rl.scores.scoring'};"
         "bad = banned & set(sys.modules);"
         "sys.exit(str(bad) if bad else 0)"
     )

@@ -2,7 +2,7 @@
 
 import pytest
 
-from led_rl.decoding.prompting import encode_prompts
+from led_rl.models.prompting import encode_prompts
 from led_rl.models.tokenizer import word_tokenizer
 from led_rl.rl.rewards import CorrectReward, Reader, TraceReward
 from led_rl.tasks.answers import THINK_OPEN

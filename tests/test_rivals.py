@@ -16,10 +16,10 @@ from led_rl.decoding.distributions import entropy_nats
 from led_rl.decoding.dola import DoLa, candidate_layers, jensen_shannon
 from led_rl.decoding.engine import Engine, EngineConfig, Prompt
 from led_rl.decoding.led import LED
-from led_rl.decoding.prompting import think_tokens
 from led_rl.decoding.randomness import sample_key
-from led_rl.decoding.samplers import Latent, Plain, Step, Truncation
+from led_rl.decoding.samplers import LEDSampler, Plain, Step, Truncation
 from led_rl.decoding.soft_thinking import SoftThinking
+from led_rl.models.prompting import think_tokens
 
 IDS = [[3, 20, 31, 42, 4, 50], [3, 25, 36, 47, 4, 60], [3, 21, 32, 43, 4, 70]]
 
@@ -60,7 +60,7 @@ class TestTemper:
 
 def test_explore_final_has_the_entropy_of_led_and_the_order_of_the_final_layer(lens64):
     led, truncation = LED(depth=3, top_k=5, final_norm=True), Truncation(0.3)
-    latent, control = Latent.of(led, truncation, lens64), ExploreFinal.of(led, truncation, lens64)
+    latent, control = LEDSampler.of(led, truncation, lens64), ExploreFinal.of(led, truncation, lens64)
     step = step_of(lens64, IDS, latent.depths)
     support = latent.truncation.support(lens64.logits(step.states[0], 0, True))
     rows = torch.arange(len(IDS))

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from led_rl.eval.bootstrap import columns_ci, quantity_rng
-from led_rl.eval.scoring import score
 from led_rl.records import read_jsonl, write_json, write_jsonl
+from led_rl.scores.bootstrap import columns_ci, quantity_rng
+from led_rl.scores.scoring import score
 
 N = 3
 KS = [1, 2, 3]

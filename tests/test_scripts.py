@@ -23,7 +23,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from led_rl.config import guarded
 from led_rl.records import read_json, read_jsonl, write_jsonl
-from led_rl.run import RunFolder
+from led_rl.run_folder import RunFolder
 
 ROOT = Path(__file__).resolve().parents[1]
 SCRIPTS = ROOT / "scripts"

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from led_rl.eval.slope import problem_slopes
+from led_rl.scores.slope import problem_slopes
 
 
 @pytest.mark.parametrize("temperatures", [[0.6, 1.0], [0.6, 1.0, 1.4], [0.0, 0.3, 1.1, 2.0]])

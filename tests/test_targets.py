@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from led_rl.eval.targets import Target, find_targets
-from led_rl.run import RunFolder
+from led_rl.run_folder import RunFolder
 
 SEEDS = {"seed": 0}
 

@@ -21,11 +21,11 @@ from transformers import GenerationConfig
 from led_rl.decoding.controls import ExploreFinal
 from led_rl.decoding.engine import Completion, Engine, EngineConfig, Prompt
 from led_rl.decoding.led import LED, PRESETS
-from led_rl.decoding.prompting import think_tokens
 from led_rl.decoding.randomness import sample_key
-from led_rl.decoding.samplers import Latent, Plain, Sampler, Truncation
+from led_rl.decoding.samplers import LEDSampler, Plain, Sampler, Truncation
 from led_rl.models.lens import Lens
 from led_rl.models.loading import Policy
+from led_rl.models.prompting import think_tokens
 from led_rl.records import Row
 
 MIB = 2**20
@@ -87,7 +87,7 @@ def measure(work: Workload, repeats: int, headline: Sequence[tuple[str, str]], q
     """
     lens = Lens(work.policy.model)
     truncation = Truncation(work.temperature)
-    latent = Latent.of(work.led, truncation, lens)
+    latent = LEDSampler.of(work.led, truncation, lens)
     arms = [
         _Arm("generate", None, lambda seed: _generate(work, seed)),
         _Arm("plain", "generate", _engine(work, lens, Plain(truncation))),
@@ -110,7 +110,7 @@ def _grid(work: Workload, lens: Lens) -> list[_Arm]:
     samplers: list[Sampler] = []
     for temperature in GRID:
         truncation = Truncation(temperature)
-        latent = Latent.of(work.led, truncation, lens)
+        latent = LEDSampler.of(work.led, truncation, lens)
         samplers += [Plain(truncation), Plain(latent.truncation), latent, ExploreFinal.of(work.led, truncation, lens)]
     alone = [_engine(work, lens, sampler) for sampler in samplers]
     return [
@@ -174,7 +174,7 @@ def measure_growth(work: Workload, repeats: int) -> list[Row]:
         truncation = Truncation(part.temperature)
         arms = [
             _Arm("plain", None, _engine(part, lens, Plain(truncation))),
-            _Arm("led", "plain", _engine(part, lens, Latent.of(part.led, truncation, lens))),
+            _Arm("led", "plain", _engine(part, lens, LEDSampler.of(part.led, truncation, lens))),
         ]
         rows.extend({**row, "varied": label, "headline": False} for row in _rows(part, arms, repeats))
 

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from led_rl.decoding.distributions import Support, entropy_nats, log_probabilities
 from led_rl.decoding.led import LED
-from led_rl.decoding.samplers import Latent, Step, Truncation
+from led_rl.decoding.samplers import LEDSampler, Step, Truncation
+from led_rl.errors import UserError
 from led_rl.models.lens import Lens
 from led_rl.models.paired import PairedLens
 
@@ -20,7 +21,7 @@ _PRECISION_NATS = 1e-13
 
 
 @dataclass(frozen=True)
-class ExploreFinal(Latent):
+class ExploreFinal(LEDSampler):
     """LED's coin, but e is the final layer's pi_S, tempered at each token until its entropy equals that of LED's own e.
 
     What LED gains over this arm comes from what the intermediate layers say; what this arm gains over top-k comes from
@@ -33,7 +34,7 @@ class ExploreFinal(Latent):
 
 
 @dataclass(frozen=True)
-class ExploreBase(Latent):
+class ExploreBase(LEDSampler):
     """LED's coin and support, but e is what the base, before any RL, says of those tokens at the same context.
 
     What this arm gains over top-k is what there was to give back; LED is to be measured by how much of it the policy's
@@ -45,7 +46,7 @@ class ExploreBase(Latent):
     def of(cls, led: LED, truncation: Truncation, lens: Lens) -> Self:
         """For this pair of models; ValueError if it is no pair, or the support is too large."""
         if not isinstance(lens, PairedLens):
-            raise ValueError("explore_base needs the base beside the policy: evaluate a run, whose step 0 is its base")
+            raise UserError("explore_base needs the base beside the policy: evaluate a run, whose step 0 is its base")
         return cls(led, super().of(led, truncation, lens).truncation, (0, lens.base_depth))
 
     def explore(self, step: Step, lens: Lens, support: Support, rows: Tensor) -> tuple[Tensor, Tensor]:

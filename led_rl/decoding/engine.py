@@ -18,7 +18,9 @@ from transformers.cache_utils import Cache, DynamicLayer
 from led_rl.decoding.branching import RECORDED, Drawn, InFlight, branch, draw_together
 from led_rl.decoding.cache import ColumnCache
 from led_rl.decoding.samplers import Sampler, Step
+from led_rl.errors import UserError
 from led_rl.models.lens import Lens
+from led_rl.models.thinking import ThinkTokens
 
 REFILL_SHARE = 8  # rows enter when an eighth of the batch is free: a prefill per row would cost more than idle rows
 
@@ -70,31 +72,7 @@ class EngineConfig:
     def __post_init__(self) -> None:
         for name in ("max_new_tokens", "max_rows", "max_batch_tokens"):
             if getattr(self, name) < 1:
-                raise ValueError(f"engine.{name}={getattr(self, name)}: must be at least 1")
-
-
-@dataclass(frozen=True)
-class ThinkTokens:
-    """Token ids that open and close the thinking; without a closing token the whole completion counts as thinking."""
-
-    start: int | None = None
-    end: int | None = None
-
-    def open_after(self, input_ids: Sequence[int]) -> bool:
-        """Whether a completion of this prompt begins inside the thinking."""
-        if self.end is None:
-            return True
-        for token in reversed(input_ids):
-            if token in (self.start, self.end):
-                return token == self.start
-        return self.start is None
-
-    def after(self, thinking: Tensor, tokens: Tensor) -> Tensor:
-        """(B,) bool after these tokens."""
-        if self.end is None:
-            return thinking
-        opened = thinking if self.start is None else thinking | (tokens == self.start)
-        return opened & (tokens != self.end)
+                raise UserError(f"engine.{name}={getattr(self, name)}: must be at least 1")
 
 
 class Engine:
@@ -141,22 +119,22 @@ class Engine:
         context = getattr(self.lens.model.config.get_text_config(), "max_position_embeddings", None)
         for index, prompt in enumerate(prompts):
             if not len(prompt.input_ids):
-                raise ValueError(f"prompt {index} is empty: a completion needs at least one token to continue")
+                raise UserError(f"prompt {index} is empty: a completion needs at least one token to continue")
             if prompt.wanted_by is not None:
                 known = all(0 <= one < len(self.samplers) for samplers in prompt.wanted_by for one in samplers)
                 if len(prompt.wanted_by) != len(prompt.keys) or not known:
-                    raise ValueError(
+                    raise UserError(
                         f"prompt {index} has wanted_by={prompt.wanted_by}: name, for each of its "
                         f"{len(prompt.keys)} keys, some of the {len(self.samplers)} samplers by index"
                     )
             needed = len(prompt.input_ids) + self.config.max_new_tokens
             if needed > self.config.max_batch_tokens:
-                raise ValueError(
+                raise UserError(
                     f"prompt {index} and its completion may need {needed} cache positions, above max_batch_tokens="
                     f"{self.config.max_batch_tokens}: raise that, or lower max_new_tokens"
                 )
             if context is not None and needed > context:
-                raise ValueError(
+                raise UserError(
                     f"prompt {index} has {len(prompt.input_ids)} tokens and max_new_tokens="
                     f"{self.config.max_new_tokens}, together above the model's context of {context}: shorten the "
                     "prompt or lower max_new_tokens"

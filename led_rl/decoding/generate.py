@@ -22,7 +22,7 @@ from transformers.generation.logits_process import (
 from transformers.generation.utils import GenerateDecoderOnlyOutput
 
 from led_rl.decoding.led import LED
-from led_rl.decoding.samplers import Draw, Latent, LogitsHook, Step, Truncation
+from led_rl.decoding.samplers import Draw, LEDSampler, LogitsHook, Step, Truncation
 from led_rl.models.lens import Lens
 
 _OURS = (TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper, MinPLogitsWarper)
@@ -91,7 +91,7 @@ def led_generate(
         min_p=config.min_p or 0.0,
     )
     led = LED(led_depth, led_top_k, led_final_norm, led_layer_set, led_think_end_token_id is not None, led_exploit)
-    sampler = Latent.of(led, truncation, lens)
+    sampler = LEDSampler.of(led, truncation, lens)
     processors = LogitsProcessorList(p for p in logits_processor or [] if not isinstance(p, _OURS))
     wants = bool(config.return_dict_in_generate)
     keep_scores, keep_logits = wants and bool(config.output_scores), wants and bool(config.output_logits)

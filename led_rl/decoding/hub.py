@@ -9,11 +9,13 @@ import inspect
 from pathlib import Path
 from types import ModuleType
 
+from led_rl import errors
 from led_rl.decoding import distributions, generate, led, randomness, samplers
+from led_rl.errors import UserError
 from led_rl.models import lens
 from led_rl.records import write_text
 
-MODULES: tuple[ModuleType, ...] = (lens, distributions, led, randomness, samplers, generate)
+MODULES: tuple[ModuleType, ...] = (errors, lens, distributions, led, randomness, samplers, generate)
 
 _ENTRY = '''
 
@@ -76,7 +78,7 @@ def bundle() -> str:
 def write_hub_folder(folder: Path) -> Path:
     """Write the folder; returns it. ValueError if it holds something else already."""
     if folder.exists() and any(folder.iterdir()) and not (folder / "custom_generate" / "generate.py").exists():
-        raise ValueError(f"{folder} is not empty and no Hub folder of LED: name another --output_dir")
+        raise UserError(f"{folder} is not empty and no Hub folder of LED: name another --output_dir")
     write_text(folder / "custom_generate" / "generate.py", bundle())
     write_text(folder / "README.md", _README)
     return folder

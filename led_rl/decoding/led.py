@@ -19,6 +19,7 @@ from typing import Literal
 from torch import Tensor
 
 from led_rl.decoding.distributions import entropy_nats, log_probabilities
+from led_rl.errors import UserError
 
 MASS_FLOOR = 1e-6
 DEFAULT_DEPTH = 8
@@ -47,22 +48,20 @@ class LED:
 
     def __post_init__(self) -> None:
         if self.depth is not None and self.depth < 1:
-            raise ValueError(
+            raise UserError(
                 f"led.depth={self.depth}: at least 1 (the final layer alone); None takes min(8, layers / 2)"
             )
         if self.top_k < 2:
-            raise ValueError(
-                f"led.top_k={self.top_k}: with fewer than 2 tokens there is nothing to explore; use greedy"
-            )
+            raise UserError(f"led.top_k={self.top_k}: with fewer than 2 tokens there is nothing to explore; use greedy")
         if self.layer_set not in ("last", "skip_penultimate"):
-            raise ValueError(f"led.layer_set={self.layer_set!r}: 'last' or 'skip_penultimate'")
+            raise UserError(f"led.layer_set={self.layer_set!r}: 'last' or 'skip_penultimate'")
 
     def depths(self, layers: int) -> tuple[int, ...]:
         """The depths read, 0 (the final layer) first, in a model of `layers` layers. ValueError if it has too few."""
         depth = exploration_window(layers) if self.depth is None else self.depth
         depths = tuple(range(depth)) if self.layer_set == "last" else (0, *range(2, depth + 1))
         if depths[-1] >= layers:
-            raise ValueError(
+            raise UserError(
                 f"led.depth={depth} with layer_set={self.layer_set!r} needs more than {depths[-1]} layers, "
                 f"the model has {layers}: lower led.depth"
             )
@@ -71,7 +70,7 @@ class LED:
     def resolved(self, layers: int, vocabulary: int) -> "LED":
         """The same settings with depth filled in. ValueError if the model has too few layers or tokens."""
         if self.top_k > vocabulary:
-            raise ValueError(f"led.top_k={self.top_k} is above the vocabulary of {vocabulary} tokens: lower led.top_k")
+            raise UserError(f"led.top_k={self.top_k} is above the vocabulary of {vocabulary} tokens: lower led.top_k")
         self.depths(layers)
         return self if self.depth is not None else replace(self, depth=exploration_window(layers))
 

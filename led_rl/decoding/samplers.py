@@ -16,6 +16,7 @@ from torch import Tensor
 from led_rl.decoding.distributions import Support, inverse_cdf, pick, truncate
 from led_rl.decoding.led import LED, explore, layer_mass, mix
 from led_rl.decoding.randomness import COIN_STREAM, TOKEN_STREAM, uniform
+from led_rl.errors import UserError
 from led_rl.models.lens import Lens
 
 LogitsHook = Callable[[Tensor], Tensor]
@@ -171,13 +172,13 @@ class Truncation:
 
     def __post_init__(self) -> None:
         if not self.temperature > 0:
-            raise ValueError(f"temperature={self.temperature}: must be positive; use the greedy arm for temperature 0")
+            raise UserError(f"temperature={self.temperature}: must be positive; use the greedy arm for temperature 0")
         if self.top_k < 0:
-            raise ValueError(f"top_k={self.top_k}: tokens kept, or 0 for all of them")
+            raise UserError(f"top_k={self.top_k}: tokens kept, or 0 for all of them")
         if not 0 < self.top_p <= 1:
-            raise ValueError(f"top_p={self.top_p}: a mass in (0, 1]; 1 keeps all")
+            raise UserError(f"top_p={self.top_p}: a mass in (0, 1]; 1 keeps all")
         if not 0 <= self.min_p < 1:
-            raise ValueError(f"min_p={self.min_p}: a fraction in [0, 1); 0 keeps all")
+            raise UserError(f"min_p={self.min_p}: a fraction in [0, 1); 0 keeps all")
 
     def support(self, logits: Tensor) -> Support:
         return truncate(logits, self.temperature, self.top_k, self.top_p, self.min_p)
@@ -193,7 +194,7 @@ class Greedy:
         logits = step.logits(lens)
         best = logits.argmax(-1)
         if not bool(pick(logits, best).isfinite().all()):
-            raise ValueError("the logits hold NaN or +inf, or every token is banned: there is no most probable token")
+            raise UserError("the logits hold NaN or +inf, or every token is banned: there is no most probable token")
         tokens = step.at(best)
         return certain(tokens) if step.record else Draw(tokens)
 
@@ -210,7 +211,7 @@ class Plain:
 
 
 @dataclass(frozen=True)
-class Latent:
+class LEDSampler:
     """LED (see `led_rl.decoding.led`). Its top_k replaces the truncation's.
 
     The coin is tossed first, so the intermediate layers are read only for the rows that explore; with `record` every

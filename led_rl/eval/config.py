@@ -2,9 +2,10 @@
 
 from dataclasses import dataclass, field
 
+from led_rl.decoding.arms import Matched
 from led_rl.decoding.engine import EngineConfig
-from led_rl.decoding.prompting import PromptConfig
-from led_rl.eval.arms import Matched
+from led_rl.errors import UserError
+from led_rl.models.prompting import PromptConfig
 from led_rl.tasks.problem import SPLITS, Split
 from led_rl.tasks.registry import TaskConfig
 
@@ -66,15 +67,15 @@ class EvalConfig:
 
     def __post_init__(self) -> None:
         if self.split not in SPLITS:
-            raise ValueError(f"split={self.split!r}: one of {', '.join(SPLITS)}")
+            raise UserError(f"split={self.split!r}: one of {', '.join(SPLITS)}")
         if self.num_problems < 1 or self.num_samples < 1:
-            raise ValueError(
+            raise UserError(
                 f"num_problems={self.num_problems}, num_samples={self.num_samples}: both must be at least 1"
             )
         EngineConfig(1 if self.max_new_tokens is None else self.max_new_tokens, self.max_rows, self.max_batch_tokens)
         if not self.temperatures or len(set(self.temperatures)) != len(self.temperatures):
-            raise ValueError(f"temperatures={self.temperatures}: name at least one, each once")
+            raise UserError(f"temperatures={self.temperatures}: name at least one, each once")
         if min(self.temperatures) <= 0:
-            raise ValueError(f"temperatures={self.temperatures}: must be positive; temperature 0 is the greedy arm")
+            raise UserError(f"temperatures={self.temperatures}: must be positive; temperature 0 is the greedy arm")
         if self.precision not in PRECISIONS:
-            raise ValueError(f"precision={self.precision!r}: one of {', '.join(PRECISIONS)}")
+            raise UserError(f"precision={self.precision!r}: one of {', '.join(PRECISIONS)}")

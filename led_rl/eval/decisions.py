@@ -3,7 +3,7 @@
 The checkpoint writes traces by plain sampling. At every position of the thinking the grammar says whether the next word
 is a choice or forced; each layer's readout, and the distribution that each exploring arm would draw from, are read
 there. At some of the choices every candidate of S is tried: its value is the share of plain continuations of it that
-solve the problem. `led_rl.eval.decision_scores` makes means and intervals of the rows.
+solve the problem. `led_rl.scores.decision_scores` makes means and intervals of the rows.
 
 Letters: N positions, K candidates (the tokens of S, ascending), L layers, H width.
 """
@@ -20,13 +20,14 @@ from led_rl.decoding.controls import ExploreBase, ExploreFinal, on_support
 from led_rl.decoding.distributions import Support, entropy_nats
 from led_rl.decoding.engine import Engine, EngineConfig, Prompt
 from led_rl.decoding.led import PRESETS
-from led_rl.decoding.prompting import answered, decode
 from led_rl.decoding.randomness import sample_key
-from led_rl.decoding.samplers import Latent, Plain, Step, Truncation
+from led_rl.decoding.samplers import LEDSampler, Plain, Step, Truncation
+from led_rl.errors import UserError
 from led_rl.eval.config import PRECISIONS
 from led_rl.models.lens import Lens
 from led_rl.models.loading import Policy
 from led_rl.models.paired import PairedLens
+from led_rl.models.prompting import answered, decode
 from led_rl.records import Row
 from led_rl.tasks.countdown import Countdown
 from led_rl.tasks.countdown_trace import Place, legal_next
@@ -77,15 +78,15 @@ class DecisionsConfig:
     def __post_init__(self) -> None:
         for name in ("num_problems", "num_samples", "positions", "rollouts", "max_rows"):
             if getattr(self, name) < 1:
-                raise ValueError(f"{name}={getattr(self, name)}: must be at least 1")
+                raise UserError(f"{name}={getattr(self, name)}: must be at least 1")
         if self.max_new_tokens is not None and self.max_new_tokens < 1:
-            raise ValueError(f"max_new_tokens={self.max_new_tokens}: must be at least 1")
+            raise UserError(f"max_new_tokens={self.max_new_tokens}: must be at least 1")
         if self.preset not in PRESETS:
-            raise ValueError(f"preset={self.preset!r}: one of {', '.join(PRESETS)}")
+            raise UserError(f"preset={self.preset!r}: one of {', '.join(PRESETS)}")
         if self.split not in SPLITS:
-            raise ValueError(f"split={self.split!r}: one of {', '.join(SPLITS)}")
+            raise UserError(f"split={self.split!r}: one of {', '.join(SPLITS)}")
         if self.precision not in PRECISIONS:
-            raise ValueError(f"precision={self.precision!r}: one of {', '.join(PRECISIONS)}")
+            raise UserError(f"precision={self.precision!r}: one of {', '.join(PRECISIONS)}")
         Truncation(self.temperature)
 
 
@@ -126,7 +127,7 @@ def check_words(tokenizer: PreTrainedTokenizerBase, task: Countdown) -> None:
     """ValueError unless every word of a trace is a token of its own, as positions and words must be one."""
     known = tokenizer.get_vocab()
     if missing := [word for word in task.vocabulary() if word not in known]:
-        raise ValueError(
+        raise UserError(
             f"the tokenizer has no token for {missing[:5]}: decision tokens are told from forced ones word by word, so "
             "the model must write countdown traces with a token a word, as those of scripts/pretrain_base.py do"
         )
@@ -244,8 +245,8 @@ Columns = dict[str, list[object]]  # a name on record -> one entry for each of N
 def _readouts(lens: Lens, states: Mapping[int, Tensor], config: DecisionsConfig) -> tuple[Support, Columns, Columns]:
     """S, what is on record of the layers, and e by source. states: depth -> (N, H)."""
     led, truncation = PRESETS[config.preset], Truncation(config.temperature)
-    samplers: dict[str, Latent] = {
-        "led": Latent.of(led, truncation, lens),
+    samplers: dict[str, LEDSampler] = {
+        "led": LEDSampler.of(led, truncation, lens),
         "explore_final": ExploreFinal.of(led, truncation, lens),
     }
     if isinstance(lens, PairedLens):

@@ -2,7 +2,7 @@
 
 eval/decisions.json              settings, weights, what made it
 eval/decisions_positions.jsonl   one row a position (led_rl.eval.decisions)
-eval/decisions.jsonl             means and intervals (led_rl.eval.decision_scores)
+eval/decisions.jsonl             means and intervals (led_rl.scores.decision_scores)
 """
 
 import dataclasses
@@ -11,15 +11,16 @@ from pathlib import Path
 from lightning.fabric import Fabric
 from tqdm.auto import tqdm
 
-from led_rl.decoding.prompting import PromptConfig, encode_prompts
+from led_rl.errors import UserError
 from led_rl.eval.config import PRECISIONS
-from led_rl.eval.decision_scores import aggregate
 from led_rl.eval.decisions import DecisionsConfig, Prompted, check_words, measure
 from led_rl.eval.evaluate import recorded_budget, recorded_task
 from led_rl.eval.targets import Target, find_targets
 from led_rl.models.loading import Policy, fingerprint, load_policy
+from led_rl.models.prompting import PromptConfig, encode_prompts
 from led_rl.records import Row, read_json, read_jsonl, write_json, write_jsonl
-from led_rl.run import provenance
+from led_rl.run_folder import provenance
+from led_rl.scores.decision_scores import aggregate
 from led_rl.tasks.countdown import Countdown
 from led_rl.tasks.registry import load_task
 
@@ -39,7 +40,7 @@ def diagnose(config: DecisionsConfig) -> Path:
     task_config = recorded_task(recorded)
     task = load_task(task_config)
     if not isinstance(task, Countdown):
-        raise ValueError(
+        raise UserError(
             f"task {task_config.name!r}: only countdown's traces have a grammar that tells a decision token from a "
             "forced one; name a run on countdown"
         )
@@ -81,7 +82,7 @@ def _record(folder: Path, settings: Row) -> Row:
     before: Row = read_json(path) if path.exists() else {}
     for key, value in settings.items():
         if before and before["settings"].get(key) != value:
-            raise ValueError(
+            raise UserError(
                 f"{folder} holds a diagnosis with {key}={before['settings'].get(key)!r}, and {value!r} is asked for: "
                 "give the same settings, or another --output_dir"
             )
@@ -96,7 +97,7 @@ def _done(record: Row, target: Target, folder: Path) -> bool:
     """Whether this checkpoint is on record. ValueError if other weights of its name are."""
     known = record["models"].get(target.checkpoint)
     if known and known["fingerprint"] != fingerprint(target.source):
-        raise ValueError(
+        raise UserError(
             f"{folder} holds a diagnosis of other weights under the name {target.checkpoint!r}: remove its "
             "decisions files, or give another --output_dir"
         )

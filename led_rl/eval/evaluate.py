@@ -18,19 +18,20 @@ from lightning.fabric import Fabric
 from lightning.fabric.loggers.tensorboard import TensorBoardLogger
 from tqdm.auto import tqdm
 
+from led_rl.decoding.arms import Arm, default_arms, resolve
 from led_rl.decoding.engine import Engine, EngineConfig
-from led_rl.decoding.prompting import PromptConfig, encode_prompts, think_tokens
 from led_rl.decoding.randomness import sample_key
-from led_rl.eval.arms import Arm, default_arms, resolve
+from led_rl.errors import UserError
 from led_rl.eval.config import PRECISIONS, EvalConfig
-from led_rl.eval.rollouts import Cell, Rollouts
-from led_rl.eval.scoring import score
+from led_rl.eval.sampling import Cell, Rollouts
 from led_rl.eval.targets import Target, Targets, find_targets
 from led_rl.models.lens import Lens
 from led_rl.models.loading import Policy, fingerprint, load_policy, weight_bytes
 from led_rl.models.paired import PairedLens
+from led_rl.models.prompting import PromptConfig, encode_prompts, think_tokens
 from led_rl.records import Row, read_json, write_json
-from led_rl.run import provenance
+from led_rl.run_folder import provenance
+from led_rl.scores.scoring import score
 from led_rl.tasks.countdown import CountdownConfig
 from led_rl.tasks.problem import Problem, Task
 from led_rl.tasks.registry import TaskConfig, load_task, seen_in_training
@@ -143,7 +144,7 @@ def launch(config: EvalConfig, target: Target) -> Fabric:
     try:
         fabric = Fabric(accelerator=config.accelerator, devices=devices, precision=config.precision)  # type: ignore[arg-type]
     except (RuntimeError, ValueError, ImportError) as error:
-        raise ValueError(
+        raise UserError(
             f"accelerator={config.accelerator!r}, devices={devices}: Lightning refuses ({error}); name what is there"
         ) from error
     fabric.launch()
@@ -164,7 +165,7 @@ def _plan(config: EvalConfig) -> _Plan:
     needy = [arm.name for arm in arms if arm.needs_base]
     base = targets.base if needy else None
     if needy and base is None:
-        raise ValueError(
+        raise UserError(
             f"arm {needy[0]!r} runs a run's base beside the policy, and {config.ckpt} belongs to no run that records "
             "its base: name a run folder or one of its checkpoints"
         )
@@ -178,7 +179,7 @@ def recorded_task(recorded: Row) -> TaskConfig:
         return TaskConfig(**{**task, "countdown": CountdownConfig(**task["countdown"])})
     if "countdown" in recorded:
         return TaskConfig(countdown=CountdownConfig(**recorded["countdown"]))
-    raise ValueError("this model is not of a run that records its task: name one, with --task.name")
+    raise UserError("this model is not of a run that records its task: name one, with --task.name")
 
 
 def recorded_budget(recorded: Row) -> int:
@@ -230,7 +231,7 @@ def _record(config: EvalConfig, plan: _Plan, settings: Row) -> Row:
     before: Row = read_json(path) if path.exists() else {}
     for key, value in settings.items():
         if before and before.get(key) != value:
-            raise ValueError(
+            raise UserError(
                 f"{plan.eval_dir} holds samples with {key}={before.get(key)!r}, and {value!r} is asked for: "
                 "give the same settings, or another --output_dir"
             )
@@ -238,7 +239,7 @@ def _record(config: EvalConfig, plan: _Plan, settings: Row) -> Row:
     for target in dict.fromkeys([*plan.targets.models, *([plan.base] if plan.base else [])]):
         now = {"source": target.source, "fingerprint": fingerprint(target.source)}
         if target.checkpoint in models and models[target.checkpoint]["fingerprint"] != now["fingerprint"]:
-            raise ValueError(
+            raise UserError(
                 f"{plan.eval_dir} holds samples of other weights under the name {target.checkpoint!r}: "
                 "remove that folder, or give another --output_dir"
             )

@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from led_rl.errors import UserError
 from led_rl.models.loading import check_source
-from led_rl.run import RunFolder, owner
+from led_rl.run_folder import RunFolder, owner
 
 
 @dataclass(frozen=True)
@@ -50,20 +51,20 @@ def find_targets(ckpt: str, steps: list[int] | None = None) -> Targets:
     checkpoints = run.checkpoints() if run else []
     if run and path == run.path and (checkpoints or not (path / "config.json").is_file()):
         if not checkpoints:
-            raise ValueError(f"{ckpt} is a run without a finished checkpoint: train first, or go on with --resume")
+            raise UserError(f"{ckpt} is a run without a finished checkpoint: train first, or go on with --resume")
         models = [Target("base", 0, str(run.config()["model"]))]
         models += [Target(c.path.name, c.step, str(c.path)) for c in checkpoints]
         if steps is not None:
             known = [target.rl_step for target in models]
             if missing := [step for step in steps if step not in known]:
-                raise ValueError(f"steps {missing} are not among the run's {known}")
+                raise UserError(f"steps {missing} are not among the run's {known}")
             models = [target for target in models if target.rl_step in steps]
         for target in models:
             check_source(target.source)
         return Targets(models, run, run.path)
     check_source(ckpt)
     if steps is not None:
-        raise ValueError(f"--steps chooses among the checkpoints of a run, and {ckpt} is one model")
+        raise UserError(f"--steps chooses among the checkpoints of a run, and {ckpt} is one model")
     found = next((c for c in checkpoints if c.path == path), None)
     if run and found:
         return Targets([Target(path.name, found.step, ckpt)], run, run.path)

@@ -6,6 +6,8 @@ from typing import Literal
 import torch
 from transformers import AutoModelForCausalLM, LlamaConfig, PreTrainedModel, PreTrainedTokenizerBase, Qwen3Config
 
+from led_rl.errors import UserError
+
 
 @dataclass(frozen=True)
 class BaseModelConfig:
@@ -31,9 +33,9 @@ class BaseModelConfig:
 
     def __post_init__(self) -> None:
         if self.layers < 2:
-            raise ValueError(f"model.layers={self.layers}: at least 2 layers, for there to be an intermediate one")
+            raise UserError(f"model.layers={self.layers}: at least 2 layers, for there to be an intermediate one")
         if self.width % (2 * self.heads):
-            raise ValueError(
+            raise UserError(
                 f"model.width={self.width}, model.heads={self.heads}: the width must be a multiple of 2 x heads "
                 "(rotary embedding turns pairs)"
             )

@@ -5,6 +5,7 @@ from typing import Any
 
 from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
+from led_rl.errors import UserError
 from led_rl.models.loading import DTYPES
 
 
@@ -15,11 +16,11 @@ def convert_gguf(file: Path, folder: Path, dtype: str = "float32") -> Path:
         ValueError: if the file is missing or is no GGUF, the folder is taken, or the dtype is unknown.
     """
     if not file.is_file() or file.read_bytes()[:4] != b"GGUF":
-        raise ValueError(f"{file}: not a GGUF file; name one")
+        raise UserError(f"{file}: not a GGUF file; name one")
     if dtype not in DTYPES:
-        raise ValueError(f"dtype={dtype!r}: one of {', '.join(DTYPES)}")
+        raise UserError(f"dtype={dtype!r}: one of {', '.join(DTYPES)}")
     if folder.exists() and any(folder.iterdir()):
-        raise ValueError(f"{folder} is not empty: name another folder")
+        raise UserError(f"{folder} is not empty: name another folder")
     source: Any = str(file.parent)
     model = AutoModelForCausalLM.from_pretrained(
         source,

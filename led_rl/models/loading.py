@@ -11,6 +11,8 @@ from typing import Any
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
+from led_rl.errors import UserError
+
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 _ADAPTER = "adapter_config.json"
 _PICKLED = ("pytorch_model.bin", "pytorch_model.bin.index.json", "adapter_model.bin")
@@ -30,7 +32,7 @@ class Policy:
         ids = configured if isinstance(configured, list) else [configured]
         found = sorted({i for i in [*ids, self.tokenizer.eos_token_id] if i is not None})
         if not found:
-            raise ValueError(
+            raise UserError(
                 f"{self.tokenizer.name_or_path}: neither model nor tokenizer names an end token; set eos_token in the "
                 "tokenizer's folder, or no completion will ever end"
             )
@@ -42,15 +44,15 @@ def check_source(source: str) -> None:
     path = Path(source)
     if path.is_dir():
         if not any((path / name).is_file() for name in ("config.json", _ADAPTER)):
-            raise ValueError(f"{source}: a folder without config.json or {_ADAPTER}; name a model folder")
+            raise UserError(f"{source}: a folder without config.json or {_ADAPTER}; name a model folder")
         if not any(path.glob("*.safetensors")):
             pickled = [name for name in _PICKLED if (path / name).exists()]
             reason = f"only {pickled[0]}, a pickle" if pickled else "no *.safetensors"
-            raise ValueError(f"{source}: {reason}; weights are read from safetensors only, save the model with them")
+            raise UserError(f"{source}: {reason}; weights are read from safetensors only, save the model with them")
     elif path.exists():
-        raise ValueError(f"{source} is a file: name the folder that holds the model")
+        raise UserError(f"{source} is a file: name the folder that holds the model")
     elif source.startswith((".", "/", "~", "checkpoints")) or source.count("/") > 1:
-        raise ValueError(f"{source} does not exist: name a model folder or a Hub id such as HuggingFaceTB/SmolLM2-135M")
+        raise UserError(f"{source} does not exist: name a model folder or a Hub id such as HuggingFaceTB/SmolLM2-135M")
 
 
 def load_policy(source: str, dtype: str = "float32", trust_remote_code: bool = False) -> Policy:
@@ -66,7 +68,7 @@ def load_policy(source: str, dtype: str = "float32", trust_remote_code: bool = F
     """
     check_source(source)
     if dtype not in DTYPES:
-        raise ValueError(f"dtype={dtype!r}: one of {', '.join(DTYPES)}")
+        raise UserError(f"dtype={dtype!r}: one of {', '.join(DTYPES)}")
     options: dict[str, Any] = {"dtype": DTYPES[dtype], "use_safetensors": True, "trust_remote_code": trust_remote_code}
     try:
         if (Path(source) / _ADAPTER).is_file():
@@ -77,7 +79,7 @@ def load_policy(source: str, dtype: str = "float32", trust_remote_code: bool = F
             model = AutoModelForCausalLM.from_pretrained(source, **options)
         tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=trust_remote_code)
     except OSError as error:
-        raise ValueError(f"{source}: cannot be loaded ({str(error).splitlines()[0]})") from error
+        raise UserError(f"{source}: cannot be loaded ({str(error).splitlines()[0]})") from error
     return Policy(model.eval(), tokenizer)
 
 

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 from transformers.cache_utils import Cache
 
+from led_rl.errors import UserError
 from led_rl.models.lens import Lens, Reading
 
 
@@ -31,7 +32,7 @@ class PairedLens(Lens):
         super().__init__(model)
         self.base = Lens(base)
         if self.base.vocabulary != self.vocabulary:
-            raise ValueError(
+            raise UserError(
                 f"the base has a vocabulary of {self.base.vocabulary} tokens and the policy one of {self.vocabulary}: "
                 "a token must mean the same to both; name the base that the policy was trained from"
             )
@@ -59,9 +60,7 @@ class PairedLens(Lens):
         """As `Lens.read`, of both models; `base_depth` is always read. ValueError without `input_ids`: an embedding of
         the policy means nothing to the base."""
         if input_ids is None:
-            raise ValueError(
-                "a policy and its base read tokens: mixtures of the policy's embeddings are not the base's"
-            )
+            raise UserError("a policy and its base read tokens: mixtures of the policy's embeddings are not the base's")
         own, beside = (None, None) if cache is None else _split(cache, self.layers)
         reading = super().read(
             input_ids,

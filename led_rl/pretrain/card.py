@@ -6,7 +6,7 @@ import yaml
 
 from led_rl.pretrain.fit import Fitted
 from led_rl.records import Row, read_json, write_text
-from led_rl.run import RunFolder
+from led_rl.run_folder import RunFolder
 
 
 def write_card(done: Fitted, scored: Row) -> None:

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from transformers import PreTrainedTokenizerBase
 
+from led_rl.errors import UserError
 from led_rl.tasks.problem import Split
 
 IGNORED = -100  # torch.nn.functional.cross_entropy's ignore_index
@@ -49,7 +50,7 @@ class BatchConfig:
     def __post_init__(self) -> None:
         for name in ("documents", "validation_documents", "batch_size", "buckets"):
             if getattr(self, name) < 1:
-                raise ValueError(f"data.{name}={getattr(self, name)}: must be at least 1")
+                raise UserError(f"data.{name}={getattr(self, name)}: must be at least 1")
 
 
 @dataclass(frozen=True)
@@ -71,9 +72,9 @@ class DataConfig(BatchConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.max_attempts < 1:
-            raise ValueError(f"data.max_attempts={self.max_attempts}: must be at least 1")
+            raise UserError(f"data.max_attempts={self.max_attempts}: must be at least 1")
         if not 0 <= self.solution_rate <= 1:
-            raise ValueError(f"data.solution_rate={self.solution_rate}: a probability lies in 0..1")
+            raise UserError(f"data.solution_rate={self.solution_rate}: a probability lies in 0..1")
 
 
 class _Batches(Dataset[dict[str, Tensor]]):

@@ -20,7 +20,7 @@ from led_rl.probe.entropy import EntropyProbe
 from led_rl.probe.recorder import ProbeRecorder
 from led_rl.probe.tensorboard import run_logger
 from led_rl.records import Row, read_json
-from led_rl.run import RunFolder
+from led_rl.run_folder import RunFolder
 
 
 class FitConfig(Protocol):

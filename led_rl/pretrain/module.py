@@ -12,6 +12,7 @@ from torch.nn.functional import cross_entropy
 from torch.optim.lr_scheduler import LambdaLR
 from transformers import PreTrainedModel
 
+from led_rl.errors import UserError
 from led_rl.models.lens import Lens
 from led_rl.pretrain.data import IGNORED
 
@@ -36,7 +37,7 @@ class OptimizerConfig:
 
     def __post_init__(self) -> None:
         if self.learning_rate <= 0:
-            raise ValueError(f"optimizer.learning_rate={self.learning_rate}: must be positive")
+            raise UserError(f"optimizer.learning_rate={self.learning_rate}: must be positive")
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ class EarlyExit:
 
     def __post_init__(self) -> None:
         if self.layers < 0 or self.weight < 0:
-            raise ValueError(f"early_exit.layers={self.layers}, weight={self.weight}: neither may be negative")
+            raise UserError(f"early_exit.layers={self.layers}, weight={self.weight}: neither may be negative")
 
 
 class Imitation(lightning.LightningModule):
@@ -96,9 +97,7 @@ class Imitation(lightning.LightningModule):
         )
         total = self.trainer.estimated_stepping_batches
         if not math.isfinite(total):
-            raise ValueError(
-                "the schedule decays to the last step, so training needs an end: set a number of documents"
-            )
+            raise UserError("the schedule decays to the last step, so training needs an end: set a number of documents")
         warmup = min(self.config.warmup_steps, int(total))
 
         def factor(step: int) -> float:

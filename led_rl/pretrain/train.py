@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from led_rl.errors import UserError
 from led_rl.models.base import BaseModelConfig, build_base_model
 from led_rl.models.loading import Policy
 from led_rl.models.tokenizer import word_tokenizer
@@ -57,7 +58,7 @@ class PretrainConfig:
 
     def __post_init__(self) -> None:
         if self.card_samples < 16:
-            raise ValueError(f"card_samples={self.card_samples}: the card gives pass@16, so at least 16 are needed")
+            raise UserError(f"card_samples={self.card_samples}: the card gives pass@16, so at least 16 are needed")
 
 
 def pretrain(config: PretrainConfig, plain: Row) -> Fitted:

@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from led_rl.decoding.prompting import PromptConfig, encode_prompts
+from led_rl.errors import UserError
 from led_rl.models.loading import Policy, load_policy
+from led_rl.models.prompting import PromptConfig, encode_prompts
 from led_rl.pretrain.data import BatchConfig, Document, DocumentData, Source
 from led_rl.pretrain.fit import Fitted, fit
 from led_rl.pretrain.module import EarlyExit, OptimizerConfig
@@ -85,7 +86,7 @@ def references(task: Task, policy: Policy, prompt: PromptConfig, seed: int) -> S
         problems = task.problems(split, count, seed)
         completions = [task.reference(problem) for problem in problems]
         if None in completions:
-            raise ValueError(
+            raise UserError(
                 f"task.name={task.name!r}: {completions.count(None)} of {count} problems have no worked reference to "
                 "learn from; choose another task, or GRPO with reward.format and no warm-up"
             )

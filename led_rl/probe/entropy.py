@@ -18,10 +18,11 @@ from transformers import PreTrainedTokenizerBase
 from led_rl.decoding.distributions import entropy_nats
 from led_rl.decoding.engine import Engine, EngineConfig, Prompt
 from led_rl.decoding.led import exploration_window
-from led_rl.decoding.prompting import BARE, PromptConfig, encode_prompts, think_tokens
 from led_rl.decoding.randomness import sample_key
 from led_rl.decoding.samplers import Plain
+from led_rl.errors import UserError
 from led_rl.models.lens import Lens
+from led_rl.models.prompting import BARE, PromptConfig, encode_prompts, think_tokens
 from led_rl.records import Row
 from led_rl.tasks.problem import Task
 
@@ -47,7 +48,7 @@ class ProbeConfig:
     def __post_init__(self) -> None:
         for name in ("problems", "samples", "max_new_tokens", "max_positions"):
             if getattr(self, name) < 1:
-                raise ValueError(f"probe.{name}={getattr(self, name)}: must be at least 1")
+                raise UserError(f"probe.{name}={getattr(self, name)}: must be at least 1")
 
 
 @dataclass(frozen=True)

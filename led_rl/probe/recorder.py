@@ -7,7 +7,7 @@ from led_rl.models.lens import Lens
 from led_rl.probe.entropy import EntropyProbe
 from led_rl.probe.tensorboard import show
 from led_rl.records import Row, read_jsonl, write_jsonl
-from led_rl.run import RunFolder
+from led_rl.run_folder import RunFolder
 
 
 class ProbeRecorder:

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from torch.utils.tensorboard import SummaryWriter
 
 from led_rl.records import Row
-from led_rl.run import RunFolder
+from led_rl.run_folder import RunFolder
 
 LAYOUT = {
     "entropy": {

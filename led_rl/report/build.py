@@ -8,6 +8,7 @@ from pathlib import Path
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from led_rl.errors import UserError
 from led_rl.records import Row, read_json, read_jsonl, write_text
 from led_rl.report import figures
 from led_rl.report.headlines import headlines
@@ -43,7 +44,7 @@ def eval_folder(run_or_eval_dir: Path) -> Path | None:
 def build_report(run_or_eval_dir: Path, output_dir: Path) -> Path:
     """Write the report of a run, or of an evaluation on its own, into `output_dir`; -> path of its index.html.
 
-    Reads scores as they stand (`led_rl.eval.scoring.score` makes them). Missing parts are named on the page.
+    Reads scores as they stand (`led_rl.scores.scoring.score` makes them). Missing parts are named on the page.
     FileNotFoundError if the folder is not there, ValueError if it holds nothing to report.
     """
     folder, output_dir = Path(run_or_eval_dir), Path(output_dir)
@@ -51,7 +52,7 @@ def build_report(run_or_eval_dir: Path, output_dir: Path) -> Path:
         raise FileNotFoundError(f"{folder}: no such folder; point at a run folder or an evaluation folder")
     records = _read(folder)
     if not (records.train or records.probe or records.results or records.decisions):
-        raise ValueError(
+        raise UserError(
             f"{folder}: nothing to report: no train.jsonl, probe.jsonl or scored evaluation; train or evaluate first"
         )
     output_dir.mkdir(parents=True, exist_ok=True)

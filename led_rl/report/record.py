@@ -4,6 +4,7 @@ import shutil
 from pathlib import Path
 from statistics import median
 
+from led_rl.errors import UserError
 from led_rl.records import Row, read_json, read_jsonl, write_text
 from led_rl.report.headlines import headlines
 from led_rl.report.select import arm_label, arms, checkpoint_label, checkpoints, headline_k, nearest_temperature
@@ -25,7 +26,7 @@ def export_record(run: Path, folder: Path, figures: bool = True) -> Path:
         else []
     )
     if others and not (folder / "eval" / "eval.json").exists():
-        raise ValueError(f"{folder} is not empty and no record of a study: name another folder")
+        raise UserError(f"{folder} is not empty and no record of a study: name another folder")
     wanted = [*FILES, "eval/eval.json", *(f"eval/{name}.jsonl" for name in (*SCORES, "decisions"))]
     wanted += ["eval/decisions.json"]
     if figures:
@@ -128,7 +129,7 @@ def update_readme(readme: Path, marker: str, block: str) -> None:
     begin, end = _markers(marker)
     text = readme.read_text(encoding="utf-8")
     if not has_markers(readme, marker):
-        raise ValueError(f"{readme}: no {begin} .. {end}; put the markers where the {marker} belong")
+        raise UserError(f"{readme}: no {begin} .. {end}; put the markers where the {marker} belong")
     before, _, rest = text.partition(begin)
     after = rest.partition(end)[2]
     write_text(readme, f"{before}{begin}\n{block}\n{end}{after}")

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from itertools import product
 from pathlib import Path
 
+from led_rl.errors import UserError
 from led_rl.records import Row, read_jsonl
 from led_rl.report.select import (
     CONTROL,
@@ -36,9 +37,7 @@ def runs_block(study: Path) -> str:
     """
     folders = sorted(path for path in (study / FOLDER).glob("*") if (path / "eval").is_dir())
     if not folders:
-        raise ValueError(
-            f"{study}/{FOLDER} holds no record of a run: export some there with scripts/report.py --export"
-        )
+        raise UserError(f"{study}/{FOLDER} holds no record of a run: export some there with scripts/report.py --export")
     records = {"this study's": _comparisons(study), **{folder.name: _comparisons(folder) for folder in folders}}
     led = [row for row in records[folders[0].name].values() if row["arm"].startswith(LED_PREFIX)]
     k = headline_k([row["k"] for row in led])
@@ -54,7 +53,7 @@ def runs_block(study: Path) -> str:
         if len(missing) == len(records):
             continue
         if missing:
-            raise ValueError(f"{study}: the runs {missing} lack step {step}, pass@{which}, minus {kind}: evaluate them")
+            raise UserError(f"{study}: the runs {missing} lack step {step}, pass@{which}, minus {kind}: evaluate them")
         rows = [record[wanted] for record in records.values()]
         mean, error = over_runs([row["difference"] for row in rows])
         cells = [

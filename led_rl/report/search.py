@@ -7,6 +7,7 @@ points, entropies in nats.
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from led_rl.errors import UserError
 from led_rl.records import Row, read_json, read_jsonl
 from led_rl.report.select import (
     BASELINES,
@@ -29,7 +30,7 @@ def search_rows(folder: Path) -> list[Row]:
     """
     cells = [path.parent for path in sorted((folder / "cells").glob("*/cell.json"))]
     if not cells:
-        raise ValueError(f"{folder}/cells holds no record of a cell: run scripts/run_matrix.py first")
+        raise UserError(f"{folder}/cells holds no record of a cell: run scripts/run_matrix.py first")
     # A base is evaluated once, in whichever cell names its step 0, and stands for all cells that began from it.
     bases: dict[str, Path] = {}
     for cell in cells:
@@ -92,13 +93,13 @@ def _base(folder: Path) -> str:
     """Fingerprint of the weights that a cell began from."""
     models = read_json(folder / "eval" / "eval.json")["models"]
     if "base" not in models:
-        raise ValueError(f"{folder}: its evaluation knows no base; name step 0, or an explore_base arm, in `evaluate`")
+        raise UserError(f"{folder}: its evaluation knows no base; name step 0, or an explore_base arm, in `evaluate`")
     return str(models["base"]["fingerprint"])
 
 
 def _row(folder: Path, bases: Mapping[str, Path]) -> Row:
     if _base(folder) not in bases:
-        raise ValueError(f"{folder}: its base was not evaluated in any cell: name step 0 in the `evaluate` of one")
+        raise UserError(f"{folder}: its base was not evaluated in any cell: name step 0 in the `evaluate` of one")
     cell, run = read_json(folder / "cell.json"), read_json(folder / "run.json")
     last = _steps(folder)[-1]
     led_minus: list[Row] = []

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from itertools import product
 from pathlib import Path
 
+from led_rl.errors import UserError
 from led_rl.records import Row, read_jsonl
 from led_rl.report.select import (
     BASELINES,
@@ -32,7 +33,7 @@ def matched_block(folder: Path) -> str:
         for name in ("comparisons", "frontiers")
     )
     if not comparisons:
-        raise ValueError(f"{folder}/eval/comparisons.jsonl holds no LED arm: evaluate one beside its baselines")
+        raise UserError(f"{folder}/eval/comparisons.jsonl holds no LED arm: evaluate one beside its baselines")
     k = headline_k([row["k"] for row in comparisons])
     present = [name for name in BASELINES if any(baseline_kind(row) == name for row in comparisons)]
     curves = [name for name in (CONTROL, EXPLORE_FINAL) if any(baseline_kind(row) == name for row in frontiers)]
@@ -62,7 +63,7 @@ def decisions_block(folder: Path) -> str:
     source of exploration would do there. ValueError without a diagnosis."""
     rows = read_jsonl(folder / "eval" / "decisions.jsonl")
     if not rows:
-        raise ValueError(f"{folder}/eval/decisions.jsonl holds no diagnosis: run scripts/diagnose.py")
+        raise UserError(f"{folder}/eval/decisions.jsonl holds no diagnosis: run scripts/diagnose.py")
     names = checkpoints(rows)
     lines = [
         "| checkpoint | tokens | p1 | LED's exploration | source | value | mass on alternatives | on better ones |",

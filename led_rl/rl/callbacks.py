@@ -9,7 +9,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 from led_rl.probe.recorder import ProbeRecorder
 from led_rl.records import append_jsonl
 from led_rl.rl.trainer import ROLLOUT_TIME
-from led_rl.run import RunFolder
+from led_rl.run_folder import RunFolder
 
 METRICS = {
     "reward": "reward",

@@ -9,7 +9,8 @@ from typing import Any
 
 import torch
 
-from led_rl.decoding.prompting import PromptConfig
+from led_rl.errors import UserError
+from led_rl.models.prompting import PromptConfig
 from led_rl.probe.entropy import ProbeConfig
 from led_rl.tasks.registry import TaskConfig
 
@@ -35,9 +36,9 @@ class LoraConfig:
 
     def __post_init__(self) -> None:
         if self.r < 0:
-            raise ValueError(f"lora.r={self.r}: a rank, or 0 for full fine-tuning")
+            raise UserError(f"lora.r={self.r}: a rank, or 0 for full fine-tuning")
         if isinstance(self.target_modules, str) and self.target_modules != ALL_LINEAR:
-            raise ValueError(
+            raise UserError(
                 f"lora.target_modules={self.target_modules!r}: {ALL_LINEAR}, or a list of module names such as "
                 "[q_proj, v_proj]"
             )
@@ -50,7 +51,7 @@ class LoraConfig:
         if self.layers_to_transform is None:
             return None
         if not self.layers_to_transform or not all(-depth <= index < depth for index in self.layers_to_transform):
-            raise ValueError(
+            raise UserError(
                 f"lora.layers_to_transform={self.layers_to_transform}: the model has {depth} layers; name some of "
                 f"0 to {depth - 1}, or of -{depth} to -1 from the end"
             )
@@ -87,7 +88,7 @@ class RewardConfig:
     def __post_init__(self) -> None:
         for name, weight in (("format", self.format), ("trace", self.trace)):
             if weight < 0:
-                raise ValueError(f"reward.{name}={weight}: a weight, or 0 for no {name} reward")
+                raise UserError(f"reward.{name}={weight}: a weight, or 0 for no {name} reward")
 
     @property
     def weights(self) -> dict[str, float]:
@@ -134,7 +135,7 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         if self.problems is not None and self.problems < 1:
-            raise ValueError(f"problems={self.problems}: at least 1, or leave it out for as many as the steps need")
+            raise UserError(f"problems={self.problems}: at least 1, or leave it out for as many as the steps need")
 
 
 OWNED = {
@@ -159,11 +160,11 @@ def grpo_arguments(config: TrainConfig) -> Any:
         if name not in known:
             close = difflib.get_close_matches(name, known, 3)
             hint = f"did you mean {' or '.join(close)}?" if close else "see TRL's GRPOConfig for its fields"
-            raise ValueError(f"grpo.{name} is not a field of GRPOConfig: {hint}")
+            raise UserError(f"grpo.{name} is not a field of GRPOConfig: {hint}")
         if name in OWNED:
-            raise ValueError(f"grpo.{name} is set by led_rl: use {OWNED[name]}")
+            raise UserError(f"grpo.{name} is set by led_rl: use {OWNED[name]}")
         if not _fits(config.grpo[name], hints[name]):
-            raise ValueError(f"grpo.{name}={config.grpo[name]!r}: TRL takes {hints[name]}")
+            raise UserError(f"grpo.{name}={config.grpo[name]!r}: TRL takes {hints[name]}")
     # YAML reads a bare `no` as false.
     given: dict[str, Any] = {
         n: "no" if n.endswith("_strategy") and value is False else value for n, value in config.grpo.items()
@@ -182,9 +183,9 @@ def grpo_arguments(config: TrainConfig) -> Any:
             disable_tqdm=True,
         )
     except (TypeError, ValueError) as error:
-        raise ValueError(f"grpo: TRL refuses these settings: {error}") from error
+        raise UserError(f"grpo: TRL refuses these settings: {error}") from error
     if arguments.max_steps < 1:
-        raise ValueError(f"grpo.max_steps={arguments.max_steps}: a run needs a number of steps, such as 300")
+        raise UserError(f"grpo.max_steps={arguments.max_steps}: a run needs a number of steps, such as 300")
     if config.rollout.engine:
         _check_engine(arguments)
     return arguments
@@ -209,14 +210,14 @@ def _fits(value: Any, hint: Any) -> bool:
 
 def _check_engine(arguments: Any) -> None:
     if arguments.use_vllm:
-        raise ValueError("grpo.use_vllm=true with rollout.engine=true: choose one; set rollout.engine=false for vLLM")
+        raise UserError("grpo.use_vllm=true with rollout.engine=true: choose one; set rollout.engine=false for vLLM")
     if (arguments.repetition_penalty or 1.0) != 1.0 or arguments.generation_kwargs:
-        raise ValueError(
+        raise UserError(
             "grpo.repetition_penalty and grpo.generation_kwargs are not known to the engine: set rollout.engine=false "
             "to sample with transformers' generate"
         )
     if arguments.activation_checkpointing:
-        raise ValueError(
+        raise UserError(
             "grpo.activation_checkpointing=true drops the key-value cache in train mode, and rollouts with it: set it "
             "to false, or rollout.engine=false"
         )

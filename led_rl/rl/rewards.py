@@ -5,7 +5,7 @@ from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
-from led_rl.decoding.prompting import answered
+from led_rl.models.prompting import answered
 from led_rl.tasks.answers import THINK_OPEN, boxed_answer
 from led_rl.tasks.countdown import CountdownConfig
 from led_rl.tasks.countdown_trace import follows

@@ -13,9 +13,10 @@ from transformers.integrations.integration_utils import TensorBoardCallback
 from transformers.trainer_callback import PrinterCallback, ProgressCallback
 
 from led_rl.config import defaults
-from led_rl.decoding.prompting import PromptConfig, dress, encode_prompts
+from led_rl.errors import UserError
 from led_rl.models.lens import Lens
 from led_rl.models.loading import check_source, load_policy
+from led_rl.models.prompting import PromptConfig, dress, encode_prompts
 from led_rl.probe.entropy import EntropyProbe
 from led_rl.probe.recorder import ProbeRecorder
 from led_rl.probe.tensorboard import run_logger
@@ -24,7 +25,7 @@ from led_rl.rl.callbacks import ProbeCallback, ProgressBar, RecordCallback
 from led_rl.rl.config import ALL_LINEAR, LoraConfig, TrainConfig, grpo_arguments
 from led_rl.rl.rewards import CorrectReward, FormatReward, Reader, TraceReward
 from led_rl.rl.trainer import EngineGRPOTrainer
-from led_rl.run import RunFolder
+from led_rl.run_folder import RunFolder
 from led_rl.tasks.countdown import Countdown
 from led_rl.tasks.problem import Problem, Task
 from led_rl.tasks.registry import load_task
@@ -44,7 +45,7 @@ def train(config: TrainConfig, plain: Row) -> Path:
     arguments = grpo_arguments(config)
     task = load_task(config.task)
     if config.reward.trace and not isinstance(task, Countdown):
-        raise ValueError(
+        raise UserError(
             f"reward.trace={config.reward.trace} with task.name={config.task.name!r}: only the traces of countdown "
             "have a grammar to reward; set reward.trace=0, or task.name=countdown"
         )

@@ -15,10 +15,10 @@ from trl.models.utils import unwrap_model_for_generation
 from trl.trainer.grpo_trainer import GRPOTrainer
 
 from led_rl.decoding.engine import Engine, EngineConfig, Prompt
-from led_rl.decoding.prompting import think_tokens
 from led_rl.decoding.randomness import sample_key
 from led_rl.decoding.samplers import Plain, Truncation
 from led_rl.models.lens import Lens
+from led_rl.models.prompting import think_tokens
 from led_rl.rl.config import RolloutConfig
 
 ROLLOUT_TIME = "rollout_time"  # beside TRL's own step_time

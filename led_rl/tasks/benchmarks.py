@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Literal
 
+from led_rl.errors import UserError
 from led_rl.tasks import contamination, grading
 from led_rl.tasks.answers import Thinking, boxed_answer
 from led_rl.tasks.problem import SPLITS, Grade, Problem, Split
@@ -68,7 +69,7 @@ class Benchmark:
         thinking: Thinking = "optional",
     ) -> None:
         if name not in SOURCES:
-            raise ValueError(f"task.name={name!r}: the benchmarks are {', '.join(SOURCES)}")
+            raise UserError(f"task.name={name!r}: the benchmarks are {', '.join(SOURCES)}")
         self.source = SOURCES[name]
         for option, file in (("task.path", path), ("task.train_path", train_path)):
             if file is not None:
@@ -76,7 +77,7 @@ class Benchmark:
         if revision is not None:
             check_revision(revision)
             if path is not None and (train_path is not None or self.source.train_split is None):
-                raise ValueError(
+                raise UserError(
                     f"task.revision={revision}: files are given in place of the Hub; remove one or the other"
                 )
         self.path, self.train_path, self.revision = path, train_path, revision
@@ -101,11 +102,11 @@ class Benchmark:
         `sources.from_hub` raise.
         """
         if split not in SPLITS:
-            raise ValueError(f"split={split!r}: the splits are {', '.join(SPLITS)}")
+            raise UserError(f"split={split!r}: the splits are {', '.join(SPLITS)}")
         pool = self._pool(split)
         if count > len(pool):
             report = self._reports["test" if split == "test" else "train"]
-            raise ValueError(
+            raise UserError(
                 f"{count} problems of the {split} split of {self.name} asked for, but it has {len(pool)} ({report}); "
                 "ask for fewer"
             )
@@ -141,7 +142,7 @@ class Benchmark:
         distinct = _distinct(rows)
         for key, uses in Counter(row.key for row in distinct).items():
             if uses > 1:
-                raise ValueError(f"{self.name}: {uses} problems of its {origin} split have the id {key!r}; number them")
+                raise UserError(f"{self.name}: {uses} problems of its {origin} split have the id {key!r}; number them")
         clean = self._uncontaminated(distinct) if origin == "train" else distinct
         refusals = [_refusal(row, self.source.kind) for row in clean]
         kept = [row for row, reason in zip(clean, refusals, strict=True) if reason is None]
@@ -177,7 +178,7 @@ class Benchmark:
             elif hub_split is not None:
                 self._rows[origin] = from_hub(self.source, hub_split, self.revision, option)
             else:
-                raise ValueError(
+                raise UserError(
                     f"task.name={self.name}: it has no training problems, and its test problems are not to be trained "
                     "on; train on another task, such as math, or give a file of problems as --task.train_path"
                 )

@@ -30,6 +30,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from led_rl.errors import UserError
 from led_rl.tasks.answers import Thinking, response
 from led_rl.tasks.jail import Jail, JailError, Limits, check_jail
 from led_rl.tasks.problem import SPLITS, Grade, Problem, Split, Status
@@ -94,21 +95,21 @@ class LiveCodeBench:
         limits: Limits = Limits(),  # noqa: B008 - frozen
     ) -> None:
         if not run_code:
-            raise ValueError(f"task.run_code=false: {_RISK}")
+            raise UserError(f"task.run_code=false: {_RISK}")
         if path is None:
-            raise ValueError(
+            raise UserError(
                 f"task.path is needed: {HUB} on the Hub is a loading script, which the datasets library no longer "
                 f"runs; download its test*.jsonl (hf download {HUB} --repo-type dataset --include 'test*.jsonl' "
                 "--local-dir livecodebench) and give the folder or one of its files by --task.path"
             )
         if revision is not None:
-            raise ValueError(
+            raise UserError(
                 f"task.revision={revision}: a revision is chosen when the files of task.path are downloaded; remove it"
             )
         try:
             check_jail()
         except JailError as error:
-            raise ValueError(f"livecodebench cannot be graded safely on this machine: {error}") from error
+            raise UserError(f"livecodebench cannot be graded safely on this machine: {error}") from error
         self.thinking: Thinking = thinking
         self.limits = limits
         self.left_out: Mapping[str, int] = MappingProxyType({})
@@ -124,9 +125,9 @@ class LiveCodeBench:
         LiveCodeBench's and if there are fewer problems.
         """
         if split not in SPLITS:
-            raise ValueError(f"split {split!r}: not one of {', '.join(SPLITS)}")
+            raise UserError(f"split {split!r}: not one of {', '.join(SPLITS)}")
         if split != "test":
-            raise ValueError(
+            raise UserError(
                 f"{self.name} has no {split} split: all of its problems are test problems, so that none is trained on"
             )
         self._index()
@@ -144,7 +145,7 @@ class LiveCodeBench:
         if left_out:
             _LOG.warning("%s: rows left out: %s", self.name, said)
         if len(found) < count:
-            raise ValueError(
+            raise UserError(
                 f"{self.name}: {count} problems asked for, but the files of task.path have {len(found)} (rows left "
                 f"out: {said}); ask for fewer"
             )
@@ -223,7 +224,7 @@ class LiveCodeBench:
         try:
             function = json.loads(row["metadata"] or "{}").get("func_name")
         except (ValueError, AttributeError) as error:
-            raise ValueError("with unreadable metadata") from error
+            raise UserError("with unreadable metadata") from error
         data = {
             "starter": row["starter_code"],
             "public": row["public_test_cases"],
@@ -286,9 +287,9 @@ def _cases(public: str, private: str, function: str | None) -> tuple[Case, ...]:
         tests = [*json.loads(public), *_private(private)]
     except (ValueError, TypeError, RecursionError) as error:
         # Public tests alone are the examples in the question: grading by them would pay for copying them.
-        raise ValueError("with unreadable tests") from error
+        raise UserError("with unreadable tests") from error
     if not tests:
-        raise ValueError("without tests")
+        raise UserError("without tests")
     return tuple(_case(test, function) for test in tests)
 
 
@@ -296,15 +297,15 @@ def _case(test: Any, function: str | None) -> Case:
     try:
         given, expected, kind = test["input"], test["output"], test["testtype"]
         if not (isinstance(given, str) and isinstance(expected, str)):
-            raise ValueError("not text")
+            raise UserError("not text")
         if kind == "stdin":
             return Case(given, expected, None)
         if kind != "functional" or not (isinstance(function, str) and function.isidentifier()):
-            raise ValueError(f"neither a script's nor a function's: {kind}, {function}")
+            raise UserError(f"neither a script's nor a function's: {kind}, {function}")
         for line in (*given.split("\n"), expected):
             json.loads(line)
     except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise ValueError("with an unusable test") from error
+        raise UserError("with an unusable test") from error
     return Case(given, expected, function)
 
 
@@ -317,12 +318,12 @@ def _private(text: str) -> list[Any]:
             unzip = zlib.decompressobj()
             content = unzip.decompress(base64.b64decode(text, validate=True), MAX_TESTS_BYTES)
         except (binascii.Error, zlib.error) as error:
-            raise ValueError("neither JSON nor base64 of zlib") from error
+            raise UserError("neither JSON nor base64 of zlib") from error
         if not unzip.eof:
-            raise ValueError(f"cut off, or more than {MAX_TESTS_BYTES} bytes") from None
+            raise UserError(f"cut off, or more than {MAX_TESTS_BYTES} bytes") from None
         tests = json.loads(pickled_text(content))
     if not isinstance(tests, list):
-        raise ValueError("not a list")
+        raise UserError("not a list")
     return tests
 
 
@@ -338,9 +339,9 @@ def pickled_text(content: bytes) -> str:
         if operation.name in ("SHORT_BINUNICODE", "BINUNICODE", "BINUNICODE8"):
             texts.append(str(argument))
         elif operation.name not in ("PROTO", "FRAME", "MEMOIZE", "BINPUT", "LONG_BINPUT", "STOP"):
-            raise ValueError(f"a pickle with {operation.name} in it")
+            raise UserError(f"a pickle with {operation.name} in it")
     if len(texts) != 1:
-        raise ValueError(f"a pickle of {len(texts)} texts")
+        raise UserError(f"a pickle of {len(texts)} texts")
     return texts[0]
 
 
@@ -348,9 +349,9 @@ def _files(path: Path) -> list[Path]:
     """The JSONL files that `task.path` names."""
     files = sorted(path.glob("test*.jsonl")) if path.is_dir() else [path]
     if not files or not all(file.is_file() for file in files):
-        raise ValueError(f"task.path={path}: no such file, or a folder without test*.jsonl of {HUB}")
+        raise UserError(f"task.path={path}: no such file, or a folder without test*.jsonl of {HUB}")
     if any(file.suffix != ".jsonl" for file in files):
-        raise ValueError(f"task.path={path}: only JSONL is read, as {HUB} has it; convert it")
+        raise UserError(f"task.path={path}: only JSONL is read, as {HUB} has it; convert it")
     return files
 
 
@@ -369,9 +370,9 @@ def _rows(file: Path) -> Iterator[tuple[str, int]]:
                     identity = str(row["question_id"])
                     absent = [column for column in _TEXT_COLUMNS if not isinstance(row.get(column), str)]
                 except (ValueError, LookupError, TypeError, AttributeError) as error:
-                    raise ValueError(f"{file}, line {number}: not a row of {HUB} ({error!r})") from error
+                    raise UserError(f"{file}, line {number}: not a row of {HUB} ({error!r})") from error
                 if absent:
-                    raise ValueError(f"{file}, line {number}: not a row of {HUB}: {', '.join(absent)} is not text")
+                    raise UserError(f"{file}, line {number}: not a row of {HUB}: {', '.join(absent)} is not text")
                 yield identity, start
             start += len(line)
 

@@ -10,6 +10,7 @@ import re
 import unicodedata
 from collections.abc import Iterator, Sequence
 
+from led_rl.errors import UserError
 from led_rl.tasks.problem import Problem
 
 NGRAM_WORDS = 13
@@ -42,7 +43,7 @@ def overlapping(train: Sequence[str], test: Sequence[str], n: int | None = NGRAM
     ValueError if n < 1.
     """
     if n is not None and n < 1:
-        raise ValueError(f"n={n}: a run of at least 1 word, or None to compare for equality alone")
+        raise UserError(f"n={n}: a run of at least 1 word, or None to compare for equality alone")
     wholes, runs = set[str](), set[str]()
     for text in map(normalise, test):
         wholes.add(text)

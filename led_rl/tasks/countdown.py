@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from types import MappingProxyType
 
+from led_rl.errors import UserError
 from led_rl.tasks.answers import last_boxed, response
 from led_rl.tasks.arithmetic import NotArithmeticError, parse_arithmetic
 from led_rl.tasks.problem import SPLITS, Grade, Problem, Split
@@ -52,14 +53,14 @@ class CountdownConfig:
 
     def __post_init__(self) -> None:
         if not 2 <= self.numbers <= 6:
-            raise ValueError(f"countdown.numbers={self.numbers}: 2 to 6 numbers make a puzzle that can be enumerated")
+            raise UserError(f"countdown.numbers={self.numbers}: 2 to 6 numbers make a puzzle that can be enumerated")
         if not 1 <= self.min_number <= self.max_number <= self.max_value:
-            raise ValueError(
+            raise UserError(
                 f"countdown.min_number={self.min_number}, max_number={self.max_number}, max_value={self.max_value}: "
                 "need 1 <= min_number <= max_number <= max_value"
             )
         if not 1 <= self.min_target <= self.max_target <= self.max_value:
-            raise ValueError(
+            raise UserError(
                 f"countdown.min_target={self.min_target}, max_target={self.max_target}, max_value={self.max_value}: "
                 "need 1 <= min_target <= max_target <= max_value"
             )
@@ -68,7 +69,7 @@ class CountdownConfig:
             or set(self.operators) - set(OPERATORS)
             or len(set(self.operators)) != len(self.operators)
         ):
-            raise ValueError(f"countdown.operators={self.operators!r}: distinct operators of {OPERATORS!r} are needed")
+            raise UserError(f"countdown.operators={self.operators!r}: distinct operators of {OPERATORS!r} are needed")
 
 
 def identity(numbers: Sequence[int], target: int) -> str:
@@ -94,7 +95,7 @@ class Countdown:
 
     def problems(self, split: Split, count: int, seed: int = 0) -> list[Problem]:
         if split not in SPLITS:
-            raise ValueError(f"split={split!r}: the splits are {', '.join(SPLITS)}")
+            raise UserError(f"split={split!r}: the splits are {', '.join(SPLITS)}")
         rng = random.Random(f"countdown/{split}/{seed}")
         found: dict[str, Problem] = {}
         misses = 0
@@ -103,7 +104,7 @@ class Countdown:
             if problem is None or problem.id in found:
                 misses += 1
                 if misses > 2_000 + 20 * len(found):
-                    raise ValueError(
+                    raise UserError(
                         f"{count} problems of the {split} split asked for, but after {len(found)} hardly a new one "
                         "is drawn: ask for fewer, or widen countdown.max_number or the targets"
                     )

@@ -22,6 +22,7 @@ from collections.abc import Sequence
 from fractions import Fraction
 from typing import TypeVar
 
+from led_rl.errors import UserError
 from led_rl.tasks.answers import Thinking, boxed_answer, last_boxed
 from led_rl.tasks.latex import (
     MAX_CHARS,
@@ -104,7 +105,7 @@ def check_gold(gold: str) -> None:
     """
     boxed = last_boxed(rf"\boxed{{{gold}}}")
     if boxed is None or boxed != gold.strip() or not boxed:
-        raise ValueError(
+        raise UserError(
             f"gold answer {gold!r}: not balanced, it does not survive a \\boxed{{}}; mend or exclude the problem"
         )
     text = normalise(gold)
@@ -113,7 +114,7 @@ def check_gold(gold: str) -> None:
     except (_UnreadableError, _ExhaustedError) as error:
         same, reason = False, str(error)
     if not same:
-        raise ValueError(f"gold answer {gold!r}: cannot be graded ({reason}); exclude the problem and count it")
+        raise UserError(f"gold answer {gold!r}: cannot be graded ({reason}); exclude the problem and count it")
 
 
 class _Comparison:

@@ -16,6 +16,7 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
+from led_rl.errors import UserError
 from led_rl.tasks.answers import Thinking, boxed_answer
 from led_rl.tasks.arithmetic import NotArithmeticError, parse_arithmetic
 from led_rl.tasks.problem import SPLITS, Grade, Problem, Split
@@ -53,11 +54,11 @@ class GymTask:
         self.thinking: Thinking = thinking
         for owned in ("seed", "size"):
             if owned in self.options:
-                raise ValueError(f"{self.name}: option {owned}={options[owned]!r} is set by problems(); remove it")
+                raise UserError(f"{self.name}: option {owned}={options[owned]!r} is set by problems(); remove it")
         try:
             json.dumps(dict(self.options))
         except TypeError as error:
-            raise ValueError(f"{self.name}: options must be plain JSON values ({error})") from error
+            raise UserError(f"{self.name}: options must be plain JSON values ({error})") from error
         self._scorer = self._create(seed=0, size=1)
 
     @property
@@ -72,7 +73,7 @@ class GymTask:
         stops giving new problems before `count`.
         """
         if split not in SPLITS:
-            raise ValueError(f"split {split!r}: not one of {', '.join(SPLITS)}")
+            raise UserError(f"split {split!r}: not one of {', '.join(SPLITS)}")
         found: dict[str, Problem] = {}
         ungradable = barren = chunk = 0
         while len(found) < count and barren < _BARREN_CHUNKS:
@@ -95,7 +96,7 @@ class GymTask:
             barren = barren + 1 if len(found) == before else 0
             chunk += 1
         if len(found) < count:
-            raise ValueError(
+            raise UserError(
                 f"{self.name}: {split} split gave {len(found)} distinct problems of the {count} asked for "
                 f"({ungradable} draws left out as their gold answer fails its own scorer); ask for fewer or widen the "
                 "data set's options"
@@ -154,12 +155,12 @@ class GymTask:
         if self.dataset not in DATASETS:
             close = difflib.get_close_matches(self.dataset, DATASETS, n=3, cutoff=0.4)
             hint = f"did you mean {' or '.join(close)}?" if close else f"the names are {', '.join(sorted(DATASETS))}"
-            raise ValueError(f"reasoning-gym has no data set {self.dataset!r}; {hint}")
+            raise UserError(f"reasoning-gym has no data set {self.dataset!r}; {hint}")
         try:
             return reasoning_gym.create_dataset(self.dataset, **self.options, seed=seed, size=size)
         except (TypeError, AssertionError, ValueError) as error:
             fields = [name for name in DATASETS[self.dataset][1].__dataclass_fields__ if name not in ("seed", "size")]
-            raise ValueError(
+            raise UserError(
                 f"{self.name}: options {dict(self.options)} refused ({error}); its options are {', '.join(fields)}"
             ) from error
 

@@ -268,6 +268,8 @@ class Jail:
 
 _PROBE = """
 import os, socket, sys
+
+from led_rl.errors import ValueError
 for path in sys.stdin.read().split():
     if os.path.lexists(path):
         print("sees", path)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from led_rl.errors import UserError
 from led_rl.tasks.problem import Grade, Problem, Split, Task
 
 
@@ -17,7 +18,7 @@ class Mixture:
     def __init__(self, tasks: Sequence[Task]) -> None:
         self.tasks = {task.name: task for task in tasks}
         if len(self.tasks) < len(tasks):
-            raise ValueError(f"task.name={'+'.join(task.name for task in tasks)!r}: name each task once")
+            raise UserError(f"task.name={'+'.join(task.name for task in tasks)!r}: name each task once")
 
     @property
     def name(self) -> str:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from led_rl.errors import UserError
 from led_rl.tasks import contamination
 from led_rl.tasks.contamination import NGRAM_WORDS
 from led_rl.tasks.countdown import Countdown, CountdownConfig
@@ -47,7 +48,7 @@ def load_task(config: TaskConfig) -> Task:
         return Mixture([load_task(dataclasses.replace(config, name=name)) for name in config.name.split("+")])
     if config.name == "countdown":
         if config.options:
-            raise ValueError(f"task.options={config.options}: countdown is set under task.countdown")
+            raise UserError(f"task.options={config.options}: countdown is set under task.countdown")
         _refuse_all_but(config)
         return Countdown(config.countdown)
     if config.name.startswith(GYM_PREFIX):
@@ -66,7 +67,7 @@ def load_task(config: TaskConfig) -> Task:
         _refuse_all_but(config, "path", "revision", "run_code")
         task: Task = LiveCodeBench(path=config.path, revision=config.revision, run_code=config.run_code)
         return task
-    raise ValueError(
+    raise UserError(
         f"task.name={config.name!r} is unknown: `countdown` or `{GYM_PREFIX}<data set>`, or a benchmark: "
         f"{', '.join(SOURCES)}, livecodebench"
     )
@@ -86,4 +87,4 @@ def _refuse_all_but(config: TaskConfig, *taken: str) -> None:
     for option in ("options", "path", "train_path", "revision", "run_code"):
         value = getattr(config, option)
         if value and option not in taken:
-            raise ValueError(f"task.{option}={value!r}: {config.name} does not take it; remove it or name another task")
+            raise UserError(f"task.{option}={value!r}: {config.name} does not take it; remove it or name another task")

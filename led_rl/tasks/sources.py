@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from led_rl.errors import UserError
 from led_rl.tasks.answers import last_boxed
 
 Kind = Literal["math", "choice"]  # how answers are graded
@@ -63,7 +64,7 @@ class Schema:
         """A row. Raises ValueError if it has no question."""
         text, answer = _text(record[self.problem]), self.gold(_text(record[self.answer])) or ""
         if not text:
-            raise ValueError(f"column {self.problem!r} is empty")
+            raise UserError(f"column {self.problem!r} is empty")
         choices = (answer, *(_text(record[column]) for column in self.wrong)) if self.wrong else ()
         solution = _text(record.get(self.solution)) if self.solution else ""
         row = Row("", text, answer, choices, self.worked(solution) if solution else None)
@@ -184,15 +185,15 @@ SOURCES = {
 def check_file(option: str, path: str) -> None:
     """ValueError unless a file of a known format is there."""
     if Path(path).suffix not in FORMATS:
-        raise ValueError(f"{option}={path!r}: a file that ends in {', '.join(FORMATS)} is needed; convert it")
+        raise UserError(f"{option}={path!r}: a file that ends in {', '.join(FORMATS)} is needed; convert it")
     if not Path(path).is_file():
-        raise ValueError(f"{option}={path!r}: no such file; download it or mend the path")
+        raise UserError(f"{option}={path!r}: no such file; download it or mend the path")
 
 
 def check_revision(revision: str) -> None:
     """ValueError unless it is a full commit: branches and tags move."""
     if not _REVISION.fullmatch(revision):
-        raise ValueError(
+        raise UserError(
             f"task.revision={revision!r}: a full commit, 40 hexadecimal digits, is needed, as branches and tags move; "
             "copy it from the data set's page of commits"
         )
@@ -201,12 +202,12 @@ def check_revision(revision: str) -> None:
 def from_file(source: Source, path: str) -> list[Row]:
     """Rows of a local file. ValueError if it cannot be read or its columns fit no schema of the source."""
     if not Path(path).stat().st_size:
-        raise ValueError(f"{path}: no rows; it is empty, download it again")
+        raise UserError(f"{path}: no rows; it is empty, download it again")
     try:
         columns, records = _table(FORMATS[Path(path).suffix], split="train", data_files=path)
     except Exception as error:  # each format's reader has errors of its own
         reason = _line(error.__cause__ or error)
-        raise ValueError(f"{path}: not readable as one table ({reason}); mend the file") from error
+        raise UserError(f"{path}: not readable as one table ({reason}); mend the file") from error
     return _rows(source, path, columns, records)
 
 
@@ -223,7 +224,7 @@ def from_hub(source: Source, split: str, revision: str | None, option: str) -> l
     except Exception as error:  # the transport's errors are of another library in each release of the Hub's client
         page = f"https://huggingface.co/datasets/{source.hub_id}"
         terms = f"accept the terms at {page} and run `hf auth login`, or " if source.gated else ""
-        raise ValueError(
+        raise UserError(
             f"task.name={source.name}: {source.hub_id} at {commit} cannot be had ({_line(error)}); {terms}"
             f"download its {split} split and give the file as {option}"
         ) from error
@@ -250,7 +251,7 @@ def _rows(source: Source, where: str, columns: Sequence[str], records: Sequence[
     schema = next((schema for schema in source.schemas if set(schema.required) <= set(columns)), None)
     if schema is None:
         wanted = " or ".join(f"({', '.join(schema.required)})" for schema in source.schemas)
-        raise ValueError(
+        raise UserError(
             f"{where}: columns ({', '.join(columns)}) are not those of {source.name}: {wanted}; rename them"
         )
     rows = []
@@ -258,7 +259,7 @@ def _rows(source: Source, where: str, columns: Sequence[str], records: Sequence[
         try:
             rows.append(schema.read(record))
         except ValueError as error:
-            raise ValueError(f"{where}, row {number}: {error}; mend or remove the row") from error
+            raise UserError(f"{where}, row {number}: {error}; mend or remove the row") from error
     return rows
 
 

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from led_rl.eval.bootstrap import LEVEL, RESAMPLES, resampled_means, without_dust
+from led_rl.scores.bootstrap import LEVEL, RESAMPLES, resampled_means, without_dust
 
 FloatArray = NDArray[np.float64]
 

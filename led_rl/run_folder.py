@@ -25,6 +25,7 @@ from typing import Any
 
 import yaml
 
+from led_rl.errors import UserError
 from led_rl.records import Row, read_json, read_jsonl, write_json, write_jsonl, write_text
 
 PACKAGES = (
@@ -95,7 +96,7 @@ class RunFolder:
         )
         occupied = self.record_file.exists() or self.config_file.exists() or any(self.path.glob("checkpoint-*"))
         if occupied and not resume:
-            raise ValueError(
+            raise UserError(
                 f"output_dir={self.path} holds another run: go on with it with --resume, or choose another --output_dir"
             )
         if occupied:
@@ -105,12 +106,12 @@ class RunFolder:
                 key for key in now.keys() | before.keys() if now.get(key, missing) != before.get(key, missing)
             )
             if changed:
-                raise ValueError(
+                raise UserError(
                     f"--resume of {self.path} with another configuration ({', '.join(changed)} differ): give the same "
                     "options as at first, or choose another --output_dir"
                 )
         elif self.path.exists() and not self.path.is_dir():
-            raise ValueError(f"output_dir={self.path} is a file: choose another --output_dir")
+            raise UserError(f"output_dir={self.path} is a file: choose another --output_dir")
         else:
             write_text(self.config_file, yaml.safe_dump(settled, sort_keys=False, allow_unicode=True))
         sessions = read_json(self.record_file)["sessions"] if self.record_file.exists() else []
@@ -125,7 +126,7 @@ class RunFolder:
     def config(self) -> Row:
         """The configuration the run was begun with. ValueError if there is none."""
         if not self.config_file.exists():
-            raise ValueError(f"{self.path} has no config.yaml: it is not a run folder of led_rl")
+            raise UserError(f"{self.path} has no config.yaml: it is not a run folder of led_rl")
         loaded: Row = yaml.safe_load(self.config_file.read_text(encoding="utf-8"))
         return loaded
 

@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from led_rl.records import read_json, read_jsonl, write_jsonl
-from led_rl.run import RunFolder, owner, provenance
+from led_rl.run_folder import RunFolder, owner, provenance
 
 CONFIG = {
     "model": "base",

@@ -8,14 +8,19 @@ from led_rl.decoding.confident import Confident
 from led_rl.decoding.controls import ExploreBase, ExploreFinal
 from led_rl.decoding.dola import DoLa
 from led_rl.decoding.led import LED, PRESETS, exploration_window
-from led_rl.decoding.samplers import Greedy, Latent, Plain, Sampler, Truncation
+from led_rl.decoding.samplers import Greedy, LEDSampler, Plain, Sampler, Truncation
 from led_rl.decoding.soft_thinking import SoftThinking
+from led_rl.errors import UserError
 from led_rl.models.lens import Lens
 
 PLAIN, TOP_K, LED_PREFIX, SOFT_PREFIX = "plain", "top_k", "led_", "soft_"
 CHANGE = "@"
 # LED and its controls, one of each for every preset.
-_LATENT: dict[str, type[Latent]] = {LED_PREFIX: Latent, "explore_final_": ExploreFinal, "explore_base_": ExploreBase}
+_LATENT: dict[str, type[LEDSampler]] = {
+    LED_PREFIX: LEDSampler,
+    "explore_final_": ExploreFinal,
+    "explore_base_": ExploreBase,
+}
 
 Build = Callable[[float, Lens, tuple[int, ...]], Sampler]
 
@@ -89,11 +94,11 @@ def resolve(names: Sequence[str], matched: Matched) -> list[Arm]:
     """
     unknown = [name for name in names if name.partition(CHANGE)[0] not in arm_names()]
     if unknown:
-        raise ValueError(f"arm {unknown[0]!r} is unknown: choose among {', '.join(arm_names())}")
+        raise UserError(f"arm {unknown[0]!r} is unknown: choose among {', '.join(arm_names())}")
     if len(set(names)) != len(names):
-        raise ValueError(f"arms {list(names)}: name each once")
+        raise UserError(f"arms {list(names)}: name each once")
     if not names:
-        raise ValueError(f"no arm is named: choose among {', '.join(arm_names())}")
+        raise UserError(f"no arm is named: choose among {', '.join(arm_names())}")
     ks = sorted({_led(name, LED_PREFIX).top_k for name in names if name.startswith(LED_PREFIX)})
     arms: list[Arm] = []
     for name in names:
@@ -101,14 +106,14 @@ def resolve(names: Sequence[str], matched: Matched) -> list[Arm]:
             arms.append(_plain(name, None, matched))
         elif name == TOP_K:
             if not ks:
-                raise ValueError("arm 'top_k' is the control of a LED arm and takes its k: name a LED arm beside it")
+                raise UserError("arm 'top_k' is the control of a LED arm and takes its k: name a LED arm beside it")
             arms.extend(_plain(name, k, matched) for k in ks)
         elif name in _RIVALS:
             arms.append(Arm(name, None, asdict(matched), _rival(name, matched), alone=name.startswith(SOFT_PREFIX)))
         else:
             prefix = next((prefix for prefix in _LATENT if name.startswith(prefix)), None)
             if prefix is None:
-                raise ValueError(f"arm {name!r}: only LED and its explore_ controls take settings after {CHANGE!r}")
+                raise UserError(f"arm {name!r}: only LED and its explore_ controls take settings after {CHANGE!r}")
             arms.append(_latent(name, _LATENT[prefix], _led(name, prefix), matched))
     return arms
 
@@ -120,13 +125,11 @@ def _led(name: str, prefix: str) -> LED:
     for change in changes:
         key, _, value = change.partition("=")
         if key not in _READ or not value:
-            raise ValueError(
-                f"arm {name!r}: {change!r} is no setting of LED; write {CHANGE}<{'|'.join(_READ)}>=<value>"
-            )
+            raise UserError(f"arm {name!r}: {change!r} is no setting of LED; write {CHANGE}<{'|'.join(_READ)}>=<value>")
         try:
             settings[key] = _READ[key](value)
         except (KeyError, ValueError) as error:
-            raise ValueError(f"arm {name!r}: {value!r} is no value of {key}") from error
+            raise UserError(f"arm {name!r}: {value!r} is no value of {key}") from error
     return replace(PRESETS[preset], **settings)
 
 
@@ -144,13 +147,13 @@ _READ: dict[str, Callable[[str], Any]] = {
 def _plain(name: str, top_k: int | None, matched: Matched) -> Arm:
     def build(temperature: float, lens: Lens, hard_tokens: tuple[int, ...]) -> Sampler:
         if top_k is not None and top_k > lens.vocabulary:
-            raise ValueError(f"top_k={top_k} is above the vocabulary of {lens.vocabulary} tokens: lower it")
+            raise UserError(f"top_k={top_k} is above the vocabulary of {lens.vocabulary} tokens: lower it")
         return Plain(matched.truncation(temperature, top_k or 0))
 
     return Arm(name, top_k, {"top_k": top_k or 0, **asdict(matched)}, build)
 
 
-def _latent(name: str, kind: type[Latent], led: LED, matched: Matched) -> Arm:
+def _latent(name: str, kind: type[LEDSampler], led: LED, matched: Matched) -> Arm:
     def build(temperature: float, lens: Lens, hard_tokens: tuple[int, ...]) -> Sampler:
         return kind.of(led, matched.truncation(temperature, led.top_k), lens)
 

@@ -13,8 +13,8 @@ from itertools import groupby
 import numpy as np
 from numpy.typing import NDArray
 
-from led_rl.eval.bootstrap import columns_ci, quantity_rng, without_dust
 from led_rl.records import Row
+from led_rl.scores.bootstrap import columns_ci, quantity_rng, without_dust
 from led_rl.tasks.countdown_trace import COMPUTATION
 
 FloatArray = NDArray[np.float64]

@@ -6,7 +6,8 @@ from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
-from led_rl.decoding.engine import ThinkTokens
+from led_rl.errors import UserError
+from led_rl.models.thinking import ThinkTokens
 
 THINK_START, THINK_END = "<think>", "</think>"
 THINK_START_TOKENS = 8  # more than any tokenizer makes of "<think>" and the white space after it
@@ -34,7 +35,7 @@ class PromptConfig:
         if self.chat and tokenizer.chat_template:
             return True
         if self.template:
-            raise ValueError(
+            raise UserError(
                 f"prompt.template={self.template}: no chat template takes these options, for the tokenizer has none or "
                 "prompt.chat is false; leave them out"
             )
@@ -67,7 +68,7 @@ def encode_prompts(
         for prompt, ids in zip(dressed, encoded, strict=True):
             if tokenizer.unk_token_id in ids:
                 unknown = [word for word in prompt.split() if tokenizer.unk_token_id in tokenizer(word)["input_ids"]]
-                raise ValueError(
+                raise UserError(
                     f"the tokenizer does not know {sorted(set(unknown))} of the prompt {prompt[:80]!r}: this model "
                     "cannot read this task; choose another task, or numbers within its vocabulary"
                 )

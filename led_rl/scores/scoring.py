@@ -14,11 +14,12 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from led_rl.eval.bootstrap import columns_ci, quantity_rng, without_dust
-from led_rl.eval.frontier import Advantage, advantages, frontier_k
-from led_rl.eval.pass_at_k import ks, pass_at_ks
-from led_rl.eval.slope import problem_slopes
+from led_rl.errors import UserError
 from led_rl.records import Row, iter_jsonl, read_json, write_jsonl
+from led_rl.scores.bootstrap import columns_ci, quantity_rng, without_dust
+from led_rl.scores.frontier import Advantage, advantages, frontier_k
+from led_rl.scores.pass_at_k import ks, pass_at_ks
+from led_rl.scores.slope import problem_slopes
 
 FloatArray = NDArray[np.float64]
 
@@ -122,7 +123,7 @@ def score(eval_dir: Path) -> Scores:
 def _samples_a_problem(settings: Row, eval_dir: Path) -> int:
     n = settings.get("num_samples", settings.get("n"))
     if not isinstance(n, int) or n < 1:
-        raise ValueError(f"{eval_dir / 'eval.json'}: num_samples={n!r}; a whole number of at least 1 is expected")
+        raise UserError(f"{eval_dir / 'eval.json'}: num_samples={n!r}; a whole number of at least 1 is expected")
     return n
 
 
@@ -148,9 +149,9 @@ def _read(files: Iterable[Path], n: int) -> dict[Cell, dict[str, ProblemTally]]:
                 tally.wall_s += row["wall_s"]
                 tally.statuses[row["status"]] += 1
         except KeyError as error:
-            raise ValueError(f"{path}: a sample row has no {error}; remove it and evaluate that cell again") from error
+            raise UserError(f"{path}: a sample row has no {error}; remove it and evaluate that cell again") from error
         except TypeError as error:
-            raise ValueError(f"{path}: {error}; a value has the wrong type; evaluate that cell again") from error
+            raise UserError(f"{path}: {error}; a value has the wrong type; evaluate that cell again") from error
     return dict(tallies)
 
 

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
+from led_rl.decoding.arms import Arm
 from led_rl.decoding.engine import Completion, Engine, Prompt
-from led_rl.decoding.prompting import answered, decode
 from led_rl.decoding.randomness import sample_key
-from led_rl.eval.arms import Arm
 from led_rl.eval.targets import Target
 from led_rl.models.loading import Policy
+from led_rl.models.prompting import answered, decode
 from led_rl.records import Row, append_jsonl, iter_jsonl
 from led_rl.tasks.problem import Grade, Problem, Task
 

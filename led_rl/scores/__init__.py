@@ -1,0 +1,1 @@
+"""What the counts of right answers say: numpy only, no model needed."""
