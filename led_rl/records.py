@@ -5,9 +5,11 @@ that grow are appended in one write per call; a process killed in that write lea
 `read_jsonl` drops and `append_jsonl` cuts off before it goes on.
 """
 
+import gzip
 import json
 import os
 import tempfile
+import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -20,12 +22,17 @@ Row = dict[str, Any]
 
 def write_text(path: Path | str, text: str) -> None:
     """Write `text` to `path` atomically, making parent folders."""
+    write_bytes(path, text.encode())
+
+
+def write_bytes(path: Path | str, data: bytes) -> None:
+    """As `write_text`."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
             file.flush()
             os.fsync(file.fileno())
         os.chmod(temporary, 0o644)
@@ -37,15 +44,20 @@ def write_text(path: Path | str, text: str) -> None:
 
 
 def write_json(path: Path | str, value: Mapping[str, Any]) -> None:
-    """Write one JSON object, indented, atomically."""
-    write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    """Write one JSON object atomically: indented, or compressed if the name ends in .gz."""
+    if Path(path).suffix == ".gz":
+        packed = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        write_bytes(path, gzip.compress(packed.encode(), mtime=0))  # no time: equal values, equal bytes
+    else:
+        write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def read_json(path: Path | str) -> Row:
     """Read one JSON object. ValueError, naming the file, if it is not one."""
     try:
-        value = json.loads(Path(path).read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
+        data = Path(path).read_bytes()
+        value = json.loads(gzip.decompress(data) if Path(path).suffix == ".gz" else data)
+    except (ValueError, EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise UserError(
             f"{path}: not JSON ({error}); restore the file or remove it and run the command again"
         ) from error
@@ -81,6 +93,17 @@ def read_jsonl(path: Path | str) -> list[Row]:
 
 def iter_jsonl(path: Path | str) -> Iterator[Row]:
     """As `read_jsonl`, a row at a time."""
+    for number, line in iter_lines(path):
+        try:
+            yield json.loads(line)
+        except json.JSONDecodeError as error:
+            raise UserError(
+                f"{path}:{number}: not JSON ({error}); remove that line and run the command again"
+            ) from error
+
+
+def iter_lines(path: Path | str) -> Iterator[tuple[int, bytes]]:
+    """The whole lines of a file, numbered from 1; none if there is no file. A torn last line is passed over."""
     path = Path(path)
     if not path.exists():
         return
@@ -88,12 +111,7 @@ def iter_jsonl(path: Path | str) -> Iterator[Row]:
         for number, line in enumerate(file, 1):
             if not line.endswith(b"\n"):
                 return
-            try:
-                yield json.loads(line)
-            except json.JSONDecodeError as error:
-                raise UserError(
-                    f"{path}:{number}: not JSON ({error}); remove that line and run the command again"
-                ) from error
+            yield number, line
 
 
 def _line(row: Mapping[str, Any]) -> str:

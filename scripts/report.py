@@ -13,9 +13,12 @@ from pathlib import Path
 
 from led_rl.records import write_jsonl
 from led_rl.report.build import build_report, eval_folder
-from led_rl.report.record import export_record, has_markers, results_block, speed_block, update_readme
+from led_rl.report.export import export_record
+from led_rl.report.findings import results_block
+from led_rl.report.readme import has_markers, update_readme
 from led_rl.report.runs import runs_block
 from led_rl.report.search import search_block, search_rows
+from led_rl.report.speed import speed_block
 from led_rl.report.tables import decisions_block, matched_block
 from led_rl.scores.scoring import score
 

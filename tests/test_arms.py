@@ -96,7 +96,7 @@ def test_settings_record_all_of_led():
 @pytest.mark.parametrize(
     ("names", "message"),
     [
-        (["plain", "top-k"], "arm 'top-k' is unknown: choose among plain, top_k, .*led_paper"),
+        (["plain", "top-k"], "arm 'top-k' is unknown: choose among plain, greedy, top_k, .*led_paper"),
         (["led_"], "arm 'led_' is unknown"),
         (["led_papre"], "arm 'led_papre' is unknown"),
         ([""], "arm '' is unknown"),
@@ -154,12 +154,12 @@ def test_settings_after_an_at_replace_the_presets():
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("led_norm@width=3", "'width=3' is no setting of LED"),
-        ("led_norm@depth", "'depth' is no setting of LED"),
+        ("led_norm@width=3", "'width' is no setting of LED"),
+        ("led_norm@depth", "'depth' has no value"),
         ("led_norm@depth=deep", "'deep' is no value of depth"),
         ("led_norm@final_norm=1", "'1' is no value of final_norm"),
         ("led_norm@top_k=1", "led.top_k=1"),
-        ("plain@top_k=5", "only LED and its explore_ controls"),
+        ("plain@top_k=5", "arm 'plain' takes no settings after an '@'"),
         ("led_other@depth=3", "is unknown"),
     ],
 )

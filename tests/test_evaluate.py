@@ -5,12 +5,14 @@ import os
 import pytest
 import torch
 
+from led_rl.arm_card import rival_card
 from led_rl.decoding.arms import Arm
 from led_rl.decoding.engine import Engine, EngineConfig
 from led_rl.decoding.samplers import Greedy
 from led_rl.eval.config import EvalConfig
-from led_rl.eval.evaluate import evaluate, launch, share_of
-from led_rl.eval.sampling import Cell, Rollouts
+from led_rl.eval.evaluate import evaluate
+from led_rl.eval.launch import launch, share_of
+from led_rl.eval.sampling import Rollouts, Setting
 from led_rl.eval.targets import Target
 from led_rl.models.loading import Policy
 from led_rl.models.prompting import encode_prompts
@@ -78,7 +80,7 @@ def test_the_same_text_is_graded_once(lens, tokenizer, tmp_path):
     prompts = encode_prompts(tokenizer, [task.prompt(problem) for problem in problems])
     encoded = {problem.id: ids for problem, ids in zip(problems, prompts, strict=True)}
     rollouts = Rollouts(task, problems, encoded, 6, 0)
-    cell = Cell(Target("base", 0, "base"), Arm("greedy", None, {}, lambda *_: Greedy()), 1.0)
+    cell = Setting(Target("base", 0, "base"), Arm(rival_card("greedy"), lambda *_: Greedy()), 1.0)
     engine = Engine(lens, Greedy(), [1], EngineConfig(8))
     missing = rollouts.missing([set()])
     written = list(rollouts.write(tmp_path, 0, [cell], engine, Policy(lens.model, tokenizer), missing))

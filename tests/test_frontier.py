@@ -5,10 +5,9 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from led_rl.report.select import headline_k
 from led_rl.scores.bootstrap import quantity_rng
-from led_rl.scores.frontier import Advantage, advantages, frontier_at, frontier_k
-from led_rl.scores.pass_at_k import ks, pass_at_ks
+from led_rl.scores.frontier import Advantage, advantages, frontier_at
+from led_rl.scores.pass_at_k import headline_k, ks, pass_at_ks
 
 RISING = [(0.2, 0.6), (0.4, 0.8), (0.6, 0.7)]
 BENT = [(0.2, 0.5), (0.4, 0.9), (0.3, 0.6)]  # pass@1 rises with temperature, then falls again
@@ -154,13 +153,13 @@ def test_coverage() -> None:
     assert 0.905 <= hits / 400 <= 0.985
 
 
-def test_its_k_is_the_reports() -> None:
-    assert [frontier_k(ks(n)) for n in range(1, 70)] == [headline_k(ks(n)) for n in range(1, 70)]
-    assert frontier_k([1, 2, 24]) == 2
+def test_the_headlines_k() -> None:
+    assert [headline_k(ks(n)) for n in range(1, 70)] == [min(n, 16) for n in range(1, 70)]
+    assert headline_k([1, 2, 24]) == 2
 
 
 def test_errors() -> None:
     with pytest.raises(ValueError, match="at least 2"):
         frontier_at(np.array(0.5), np.array([(0.5, 0.5)]))
-    with pytest.raises(ValueError, match="none is <= 16"):
-        frontier_k([32])
+    with pytest.raises(ValueError, match="none is at most 16"):
+        headline_k([32])

@@ -15,16 +15,19 @@ from typing import Any
 
 import numpy as np
 import pytest
+from made_records import SESSION, comparison, decision, eval_record, frontier, result
 from matplotlib.collections import PathCollection
 from PIL import Image
 
+from led_rl.arm_card import ArmCards
 from led_rl.records import read_jsonl, write_json, write_jsonl
 from led_rl.report import figures
 from led_rl.report.build import build_report
+from led_rl.report.export import export_record
 from led_rl.report.headlines import change_words, entropy_sentences, frontier_sentences, headlines, interval_words
-from led_rl.report.record import export_record
-from led_rl.report.select import headline_k, nearest_temperature, spread
-from led_rl.scores.scoring import score
+from led_rl.report.select import nearest_temperature, spread
+from led_rl.scores.pass_at_k import headline_k
+from led_rl.scores.scoring import Scores, score
 
 ROOT = Path(__file__).resolve().parents[1]
 NAMES = [
@@ -74,7 +77,8 @@ def write_samples(
     problems: int = 6,
 ) -> None:
     rng = np.random.default_rng(0)
-    write_json(folder / "eval.json", {"num_samples": n, "num_problems": problems, "seed": 0, "note": HOSTILE})
+    hostile = {**SESSION, "command": HOSTILE}
+    write_json(folder / "eval.json", eval_record(n, problems, sessions=[hostile]))
     for step in steps:
         for arm, top_k in arms:
             for temperature in temperatures:
@@ -111,6 +115,7 @@ def probe_rows(steps: Sequence[int], layers: int = 6) -> list[dict[str, Any]]:
             "entropy_final_nats": 0.5 - 0.001 * step,
             "entropy_intermediate_nats": 1.0,
             "tokens": 100,
+            "mean_length_tokens": 30.0,
         }
         for step in steps
         for text in ("reference", "own")
@@ -119,7 +124,7 @@ def probe_rows(steps: Sequence[int], layers: int = 6) -> list[dict[str, Any]]:
 
 
 def train_rows(count: int) -> list[dict[str, Any]]:
-    return [{"rl_step": step, "reward": 0.01 * step, "grad_norm": 1.0, "learning_rate": None} for step in range(count)]
+    return [{"rl_step": step, "reward": 0.01 * step, "grad_norm": 1.0} for step in range(count)]
 
 
 ARMS = [("plain", None), ("top_k", 4), ("led_paper", 4)]
@@ -235,7 +240,7 @@ def test_what_thinking_meant_and_what_was_seen_in_training_is_said(tmp_path: Pat
         contamination = {"training_problems": 9, "problems": 6, "seen": seen}
         write_json(
             tmp_path / "eval.json",
-            {"num_samples": 4, "num_problems": 6, "thinking": thinking, "contamination": contamination},
+            eval_record(4, 6, thinking=thinking, contamination=contamination),
         )
         score(tmp_path)
         text = Page(build_report(tmp_path, tmp_path / "report").read_text()).text
@@ -262,9 +267,9 @@ def test_nothing_to_report(tmp_path: Path) -> None:
     [
         lambda: figures.entropy_by_layer([]),
         lambda: figures.entropy_and_accuracy([], []),
-        lambda: figures.accuracy_by_temperature([], []),
-        lambda: figures.frontier([], {}),
-        lambda: figures.matched_differences([], {}),
+        lambda: figures.accuracy_by_temperature([], [], ArmCards()),
+        lambda: figures.frontier([], {}, ArmCards()),
+        lambda: figures.matched_differences([], {}, ArmCards()),
         lambda: figures.training([]),
         lambda: figures.decisions([]),
     ],
@@ -287,10 +292,11 @@ def test_figures_do_not_touch_their_rows_and_draw_what_they_are_given() -> None:
 
 def test_arm_styles_are_distinct_and_do_not_depend_on_row_order() -> None:
     rows = [{"arm": arm, "top_k": k} for arm, k in [*ARMS, ("top_k", 20), ("led_norm", 20), ("dola", None)]]
-    styles = figures.arm_styles(rows)
+    cards = ArmCards()
+    styles = figures.arm_styles(cards.among(rows))
     assert len(set(styles.values())) == len(styles) == 6
-    assert figures.arm_styles(rows[::-1]) == styles
-    assert styles["plain", None].colour == figures.BLACK
+    assert figures.arm_styles(cards.among(rows[::-1])) == styles
+    assert styles["plain"].colour == figures.BLACK
 
 
 def change(k: int, difference: float, ci95: list[float], to_step: int = 400) -> dict[str, Any]:
@@ -305,25 +311,17 @@ def change(k: int, difference: float, ci95: list[float], to_step: int = 400) -> 
         "difference": difference,
         "ci95": ci95,
         "problems": 100,
+        "problems_differing": 50,
     }
 
 
 def test_headline_of_a_change_is_exact() -> None:
-    result = {
-        "checkpoint": "base",
-        "rl_step": 0,
-        "arm": "plain",
-        "top_k": None,
-        "temperature": 1.0,
-        "pass_at_k": {"1": 0.4, "16": 0.9},
-        "pass_at_k_ci95": {"1": [0.3, 0.5], "16": [0.8, 1.0]},
-    }
     changes = [
         change(1, 0.1, [0.05, 0.15], to_step=200),
         change(1, 0.213, [0.189, 0.236]),
         change(16, -0.004, [-0.02, 0.01]),
     ]
-    assert headlines([], [result], [], [], changes) == [
+    assert headlines([], Scores([result()], changes=changes), ArmCards()) == [
         "From step 0 to step 400, plain pass@1 at T = 1 rises by 21.3 points [18.9, 23.6].",
         "From step 0 to step 400, plain pass@16 at T = 1 changes by -0.4 points [-2.0, +1.0] (includes 0): no change "
         "is shown.",
@@ -340,12 +338,13 @@ def test_words() -> None:
 
 
 def test_led_sentence_names_the_control_and_zero() -> None:
-    base = {"checkpoint": "c", "rl_step": 7, "arm": "led_paper", "top_k": 4, "temperature": 1.0, "problems": 9}
+    base = {"rl_step": 7, "arm": "led_paper", "top_k": 4, "problems": 9, "k": 1}
+    plain_row = {**base, "baseline": "plain", "baseline_top_k": None, "difference": 0.02, "ci95": [0.01, 0.03]}
     rows = [
-        {**base, "baseline": "plain", "k": 1, "difference": 0.02, "ci95": [0.01, 0.03], "problems_differing": 4},
-        {**base, "baseline": "top_k", "k": 1, "difference": 0.001, "ci95": [-0.01, 0.012]},
+        comparison(**plain_row, problems_differing=4),
+        comparison(**base, baseline_top_k=4, difference=0.001, ci95=[-0.01, 0.012]),
     ]
-    control, plain, tally = headlines([], [], rows, [], [])
+    control, plain, tally = headlines([], Scores(comparisons=rows), ArmCards())
     expected = (
         "led_paper (k=4) against the top-4 control at step 7, T = 1: pass@1 +0.1 points [-1.0, +1.2] (includes 0)."
     )
@@ -356,17 +355,24 @@ def test_led_sentence_names_the_control_and_zero() -> None:
 
 def test_baselines_of_a_led_arm_are_not_mixed_up() -> None:
     """Four baselines: a sentence, a row of panels and a row of the table for each, with its own number."""
-    base = {"checkpoint": "c", "rl_step": 7, "arm": "led_paper", "top_k": 4, "temperature": 1.0, "problems": 30, "k": 1}
+    base = {"rl_step": 7, "arm": "led_paper", "top_k": 4, "problems": 30, "k": 1}
     gains = {"plain": 0.04, "top_k": 0.03, "explore_final_paper": 0.02, "explore_base_paper": 0.01}
     rows = [
-        {**base, "baseline": name, "difference": gain, "ci95": [gain - 0.005, gain + 0.005]}
+        comparison(
+            **base,
+            baseline=name,
+            baseline_top_k=None if name == "plain" else 4,
+            difference=gain,
+            ci95=[gain - 0.005, gain + 0.005],
+        )
         for name, gain in gains.items()
     ]
-    sentences = headlines([], [], rows, [], [])
+    cards = ArmCards()
+    sentences = headlines([], Scores(comparisons=rows), cards)
     for gain, words in ((4, "plain sampling"), (3, "the top-4"), (2, "(explore_final)"), (1, "(explore_base)")):
         (sentence,) = [one for one in sentences if f"{words} " in one]
         assert f"pass@1 +{gain}.0 points" in sentence
-    figure = figures.matched_differences(rows, figures.arm_styles(rows))
+    figure = figures.matched_differences(rows, figures.arm_styles(cards.among(rows)), cards)
     drawn = {
         axes.get_title(loc="left"): [
             float(y)
@@ -377,17 +383,17 @@ def test_baselines_of_a_led_arm_are_not_mixed_up() -> None:
         for axes in figure.axes
     }
     assert [title.partition("minus ")[2] for title in drawn] == [
-        "plain sampling", "the top-k control", "its explore_final", "its explore_base",
+        "plain sampling", "the top_k control", "its explore_final", "its explore_base",
     ]  # fmt: skip
     assert list(drawn.values()) == [[pytest.approx(points)] for points in (4, 3, 2, 1)]
-    alone = figures.matched_differences(rows[2:], figures.arm_styles(rows))
+    alone = figures.matched_differences(rows[2:], figures.arm_styles(cards.among(rows)), cards)
     assert len(alone.axes) == 2
 
 
 def frontier_row(**changed: Any) -> dict[str, Any]:
-    row = {"checkpoint": "checkpoint-400", "rl_step": 400, "arm": "led_countdown", "top_k": 4, "baseline": "top_k"}
-    row |= {"baseline_temperatures": [0.6, 1.0, 1.4], "temperature": 1.0, "k": 16, "pass_at_1": 0.6}
-    return {**row, "difference": 0.004, "ci95": [-0.001, 0.009], "problems": 99, **changed}
+    row = {"checkpoint": "checkpoint-400", "rl_step": 400, "arm": "led_countdown", "top_k": 4, "pass_at_1": 0.6}
+    row |= {"baseline_temperatures": [0.6, 1.0, 1.4], "difference": 0.004, "ci95": [-0.001, 0.009], "problems": 99}
+    return frontier(**{**row, "baseline_top_k": None if changed.get("baseline") == "plain" else 4, **changed})
 
 
 def test_frontier_sentences_are_exact() -> None:
@@ -399,7 +405,6 @@ def test_frontier_sentences_are_exact() -> None:
         frontier_row(baseline="explore_final_countdown", difference=-0.02, ci95=None),
         frontier_row(temperature=0.6),
         frontier_row(checkpoint="base", rl_step=0),
-        frontier_row(arm="explore_base_countdown"),
     ]
     expected = [
         "At equal pass@1, led_countdown (k=4) at step 400, T = 1 has pass@16 +0.4 points [-0.1, +0.9] (includes 0) "
@@ -409,8 +414,9 @@ def test_frontier_sentences_are_exact() -> None:
         "explore_final_countdown (k=4) at step 400, T = 1 has a pass@1 of 60.0%, which the top-4 control reaches "
         "nowhere (its temperatures 0.6 to 1.4): there is no comparison at equal pass@1.",
     ]
-    assert frontier_sentences(rows) == expected == headlines([], [], [], [], [], rows)
-    (single,) = frontier_sentences([frontier_row(ci95=None, problems=1)])
+    cards = ArmCards()
+    assert frontier_sentences(rows, cards) == expected == headlines([], Scores(frontiers=rows), cards)
+    (single,) = frontier_sentences([frontier_row(ci95=None, problems=1)], cards)
     assert "+0.4 points (one problem, so no interval)" in single
 
 
@@ -442,15 +448,15 @@ def test_decisions_are_drawn_by_source_and_checkpoint(tmp_path: Path) -> None:
         return {"by_exploration": {"value": estimate(value), "alternatives_mass": estimate(0.05)}}
 
     rows: list[dict[str, Any]] = [
-        {
-            "checkpoint": f"c{step}",
-            "rl_step": step,
-            "kind": kind,
-            "source": source,
-            "p1": estimate(0.5 + step / 1000 if kind == "decision" else 0.95),
-            "worth": worth(0.4) if kind == "decision" else None,
-            "minus": {"pi": {"worth": worth(0.1 * place)}} if source != "pi" else {},
-        }
+        decision(
+            checkpoint=f"c{step}",
+            rl_step=step,
+            kind=kind,
+            source=source,
+            p1=estimate(0.5 + step / 1000 if kind == "decision" else 0.95),
+            worth=worth(0.4) if kind == "decision" else None,
+            minus={"pi": {"worth": worth(0.1 * place)}} if source != "pi" else {},
+        )
         for step in (400, 0)
         for kind in ("decision", "forced")
         for place, source in enumerate(sources)
@@ -474,7 +480,7 @@ def test_selection() -> None:
     assert nearest_temperature([0.6, 1.4, 0.9]) == 0.9
     assert spread(["a", "b", "c", "d", "e"], 3) == ["a", "c", "e"]
     assert spread([str(i) for i in range(9)], 6) == ["0", "2", "4", "6", "8"]
-    with pytest.raises(ValueError, match="no pass@k"):
+    with pytest.raises(ValueError, match="none is at most 16"):
         headline_k([])
 
 
@@ -508,7 +514,7 @@ def test_script_errors_in_one_line(make: bool, tmp_path: Path, capsys: pytest.Ca
 def test_report_imports_neither_torch_nor_the_rest_of_the_package() -> None:
     code = (
         "import sys, led_rl.report.build;"
-        "banned = {'torch', 'transformers', 'trl', 'lightning', 'matplotlib.pyplot', 'led_rl.scores.scoring'};"
+        "banned = {'torch', 'transformers', 'trl', 'lightning', 'matplotlib.pyplot', 'led_rl.models'};"
         "bad = banned & set(sys.modules);"
         "sys.exit(str(bad) if bad else 0)"
     )

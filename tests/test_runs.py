@@ -1,15 +1,23 @@
 """Training runs side by side: every run, and a standard error over runs that one run's problems cannot give."""
 
 import pytest
+from made_records import comparison
 
 from led_rl.records import write_jsonl
 from led_rl.report.runs import over_runs, runs_block
 
 
 def compared(difference, k=16, baseline="top_k", rl_step=9, temperature=1.0):
-    row = {"checkpoint": f"checkpoint-{rl_step}", "rl_step": rl_step, "arm": "led_norm", "top_k": 20}
-    ci95 = [difference - 0.005, difference + 0.005]
-    return {**row, "temperature": temperature, "baseline": baseline, "k": k, "difference": difference, "ci95": ci95}
+    return comparison(
+        checkpoint=f"checkpoint-{rl_step}",
+        rl_step=rl_step,
+        temperature=temperature,
+        baseline=baseline,
+        baseline_top_k=None if baseline == "plain" else 20,
+        k=k,
+        difference=difference,
+        ci95=[difference - 0.005, difference + 0.005],
+    )
 
 
 def record(folder, *rows):

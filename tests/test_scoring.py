@@ -9,10 +9,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from made_records import eval_record
 
 from led_rl.records import read_jsonl, write_json, write_jsonl
 from led_rl.scores.bootstrap import columns_ci, quantity_rng
-from led_rl.scores.scoring import score
+from led_rl.scores.scoring import COUNTS, score, score_counts
 
 N = 3
 KS = [1, 2, 3]
@@ -52,7 +53,7 @@ def sample(problem: int, index: int, correct: bool, **cell: Any) -> Row:
 def write_evaluation(folder: Path) -> list[Row]:
     rng = np.random.default_rng(0)
     rows: list[Row] = []
-    write_json(folder / "eval.json", {"num_samples": N, "num_problems": PROBLEMS, "seed": 0})
+    write_json(folder / "eval.json", eval_record(N, PROBLEMS))
     for step in STEPS:
         for arm, top_k in ARMS:
             for temperature in TEMPERATURES:
@@ -176,7 +177,8 @@ def test_frontiers_equal_the_twin(evaluation: tuple[Path, list[Row]]) -> None:
     folder, rows = evaluation
     frontiers = score(folder).frontiers
     tables = twin_tables(rows)
-    pairs = [  # in the order of the file; dola and the control are no arms of interest
+    pairs = [  # in the order of the file; the control has no frontier, for it is what frontiers are made of
+        ("dola", None, "plain"),
         ("explore_base_countdown", 4, "plain"),
         ("explore_base_countdown", 4, "top_k"),
         ("explore_base_paper", 4, "plain"),
@@ -216,7 +218,7 @@ def test_frontiers_equal_the_twin(evaluation: tuple[Path, list[Row]]) -> None:
 
 def write_frontier(folder: Path, arms: dict[str, list[float]], problems: int = 40) -> None:
     """Arms at T = 0.6, 1.0 ..: a level is the odds that a sample is correct, with random numbers in common."""
-    write_json(folder / "eval.json", {"num_samples": 4})
+    write_json(folder / "eval.json", eval_record(4, problems))
     draws = np.random.default_rng(0).random((problems, 4))
     for arm, levels in arms.items():
         for temperature, level in zip(TEMPERATURES, levels, strict=False):
@@ -240,7 +242,7 @@ def test_an_arm_that_only_moves_along_a_frontier_has_no_advantage(tmp_path: Path
 def test_a_frontier_needs_two_temperatures_and_two_samples(tmp_path: Path) -> None:
     write_frontier(tmp_path, {"plain": [0.7], "top_k": [0.7, 0.3], "led_paper": [0.5]})
     assert [row["baseline"] for row in score(tmp_path).frontiers] == ["top_k"]  # the arm itself needs but one
-    write_json(tmp_path / "eval.json", {"num_samples": 1})
+    write_json(tmp_path / "eval.json", eval_record(1, 40))
     assert score(tmp_path).frontiers == []
 
 
@@ -257,6 +259,21 @@ def test_frontiers_rest_on_the_problems_of_all_their_points(evaluation: tuple[Pa
             assert new["problems"] == PROBLEMS - 1
         else:
             assert new == old
+
+
+def test_counts_alone_make_every_interval_again(evaluation: tuple[Path, list[Row]]) -> None:
+    """What a study commits: the samples may go, and incomplete problems stay incomplete."""
+    folder, _ = evaluation
+    path = folder / "samples" / "checkpoint-10" / "top_k_4_0.6.jsonl"
+    path.write_bytes(path.read_bytes()[:-20])
+    before = score(folder)
+    data = (folder / COUNTS).read_bytes()
+    for path in folder.glob("samples/*/*.jsonl"):
+        path.unlink()
+    again = score_counts(folder)
+    for name in ("comparisons", "slopes", "changes", "frontiers"):
+        assert getattr(again, name) == getattr(before, name) != []
+    assert (folder / COUNTS).read_bytes() == data
 
 
 def test_files_hold_what_is_returned_and_rows_are_sorted(evaluation: tuple[Path, list[Row]]) -> None:
@@ -318,7 +335,7 @@ def test_repeated_samples_and_samples_beyond_n_change_nothing(evaluation: tuple[
 
 def test_one_problem_has_no_interval_and_none_complete_has_no_score(tmp_path: Path) -> None:
     cell = {"rl_step": None, "arm": "plain", "top_k": None, "temperature": 1.0}
-    write_json(tmp_path / "eval.json", {"n": 2, "num_problems": None})
+    write_json(tmp_path / "eval.json", eval_record(2, 1))
     path = tmp_path / "samples" / "model" / "plain.jsonl"
     write_jsonl(path, [sample(0, 0, True, **cell), sample(0, 1, False, **cell)])
     (row,) = score(tmp_path).results
@@ -332,7 +349,7 @@ def test_one_problem_has_no_interval_and_none_complete_has_no_score(tmp_path: Pa
 
 
 def test_common_samples_give_exactly_no_difference(tmp_path: Path) -> None:
-    write_json(tmp_path / "eval.json", {"num_samples": 2})
+    write_json(tmp_path / "eval.json", eval_record(2, 6))
     for arm, top_k in (("plain", None), ("top_k", 7)):
         cell = {"rl_step": 0, "arm": arm, "top_k": top_k, "temperature": 0.7}
         rows = [sample(p, i, (p + i) % 3 == 0, **cell) for p in range(6) for i in range(2)]
@@ -344,14 +361,14 @@ def test_common_samples_give_exactly_no_difference(tmp_path: Path) -> None:
 def test_errors_name_file_and_remedy(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"eval\.json"):
         score(tmp_path)
-    write_json(tmp_path / "eval.json", {"num_samples": 0})
+    write_json(tmp_path / "eval.json", eval_record(0, 1))
     with pytest.raises(ValueError, match="num_samples=0"):
         score(tmp_path)
-    write_json(tmp_path / "eval.json", {"num_samples": 2})
+    write_json(tmp_path / "eval.json", eval_record(2, 1))
     with pytest.raises(FileNotFoundError, match="samples"):
         score(tmp_path)
     path = tmp_path / "samples" / "base" / "plain.jsonl"
     path.parent.mkdir(parents=True)
     path.write_text(json.dumps({"sample": 0, "temperature": 1.0, "checkpoint": "base"}) + "\n")
-    with pytest.raises(ValueError, match=r"plain\.jsonl: a sample row has no 'rl_step'"):
+    with pytest.raises(ValueError, match=r"plain\.jsonl:1: rl_step: field required \(and \d+ more\); remove that line"):
         score(tmp_path)

@@ -5,9 +5,12 @@ from pathlib import Path
 import pytest
 
 from led_rl.records import read_json, read_jsonl, write_json
-from led_rl.report.record import export_record, results_block, speed_block, update_readme
+from led_rl.report.export import export_record
+from led_rl.report.findings import results_block
+from led_rl.report.readme import update_readme
 from led_rl.report.runs import over_runs, runs_block
 from led_rl.report.search import search_block, search_rows
+from led_rl.report.speed import speed_block
 from led_rl.report.tables import decisions_block, matched_block
 from led_rl.tasks import TaskConfig, load_task
 

@@ -1,14 +1,16 @@
 """A study's tables say what its records say: every checkpoint, every baseline that is there, no cell invented."""
 
 import pytest
+from made_records import comparison, decision, frontier
 
 from led_rl.records import write_jsonl
 from led_rl.report.tables import decisions_block, matched_block
 
 
 def compared(baseline, k=16, difference=0.01, ci95=(0.002, 0.018), **more):
-    row = {"checkpoint": "checkpoint-9", "rl_step": 9, "arm": "led_norm", "top_k": 20, "temperature": 1.0}
-    return {**row, "baseline": baseline, "k": k, "difference": difference, "ci95": list(ci95)} | more
+    k_of_baseline = None if baseline == "plain" else 20
+    row = {"baseline": baseline, "baseline_top_k": k_of_baseline, "k": k, "difference": difference, "ci95": list(ci95)}
+    return comparison(**{**row, **more})
 
 
 def cells(line):
@@ -22,8 +24,10 @@ def test_matched_differences_and_frontiers(tmp_path):
         compared("plain", checkpoint="base", rl_step=0, difference=0.77),
         compared("plain", arm="top_k", difference=0.66),
     ]
-    frontiers = [compared("top_k", difference=None, ci95=()), compared("explore_final_norm", difference=0.03, ci95=())]
-    frontiers = [{**row, "ci95": None} for row in frontiers]
+    frontiers = [
+        frontier(baseline="top_k", difference=None, ci95=None),
+        frontier(baseline="explore_final_norm", difference=0.03, ci95=None),
+    ]
     write_jsonl(tmp_path / "eval" / "comparisons.jsonl", comparisons)
     write_jsonl(tmp_path / "eval" / "frontiers.jsonl", frontiers)
     head, _, *lines = matched_block(tmp_path).splitlines()
@@ -46,7 +50,7 @@ def decided(source, kind="decision", worth=True, **more):
     estimate = {"mean": 0.25, "ci95": [0.2, 0.3]}
     by_exploration = dict.fromkeys(("value", "alternatives_mass", "better_alternatives_mass"), estimate)
     row = {"checkpoint": "checkpoint-9", "rl_step": 9, "kind": kind, "source": source, "explored_share": 0.914}
-    return {**row, "p1": estimate, "worth": {"by_exploration": by_exploration} if worth else None} | more
+    return decision(**row, p1=estimate, worth={"by_exploration": by_exploration} if worth else None) | more
 
 
 def test_decisions(tmp_path):

@@ -14,7 +14,7 @@ from tqdm.auto import tqdm
 from led_rl.errors import UserError
 from led_rl.eval.config import PRECISIONS
 from led_rl.eval.decisions import DecisionsConfig, Prompted, check_words, measure
-from led_rl.eval.evaluate import recorded_budget, recorded_task
+from led_rl.eval.plan import recorded_budget, recorded_task
 from led_rl.eval.targets import Target, find_targets
 from led_rl.models.loading import Policy, fingerprint, load_policy
 from led_rl.models.prompting import PromptConfig, encode_prompts

@@ -13,7 +13,8 @@ from led_rl.decoding.randomness import sample_key
 from led_rl.eval.targets import Target
 from led_rl.models.loading import Policy
 from led_rl.models.prompting import answered, decode
-from led_rl.records import Row, append_jsonl, iter_jsonl
+from led_rl.records import append_jsonl
+from led_rl.schema import SampleRow, iter_rows
 from led_rl.tasks.problem import Grade, Problem, Task
 
 FLUSH_S = 5.0
@@ -21,23 +22,12 @@ GRADES_KEPT = 65_536
 
 
 @dataclass(frozen=True)
-class Cell:
-    """One checkpoint, arm and temperature."""
+class Setting:
+    """One checkpoint, arm and temperature to be sampled."""
 
     target: Target
     arm: Arm
     temperature: float
-
-    @property
-    def row(self) -> Row:
-        """What each of its samples records of it."""
-        return {
-            "checkpoint": self.target.checkpoint,
-            "rl_step": self.target.rl_step,
-            "arm": self.arm.name,
-            "top_k": self.arm.top_k,
-            "temperature": self.temperature,
-        }
 
     def file(self, eval_dir: Path, rank: int | str) -> Path:
         """Where one process writes its samples; with `*` for the rank, the pattern of all of them."""
@@ -47,21 +37,23 @@ class Cell:
         """(problem id, sample) of every sample on disk, whichever process wrote it."""
         pattern = self.file(eval_dir, "*")
         return {
-            (row["problem_id"], row["sample"]) for path in pattern.parent.glob(pattern.name) for row in iter_jsonl(path)
+            (row["problem_id"], row["sample"])
+            for path in pattern.parent.glob(pattern.name)
+            for row in iter_rows(path, SampleRow)
         }
 
 
 @dataclass(frozen=True)
 class Missing:
-    """A sample to be drawn, and the cells (indices) that lack it."""
+    """A sample to be drawn, and the settings (indices) that lack it."""
 
     problem: Problem
     sample: int
-    cells: tuple[int, ...]
+    settings: tuple[int, ...]
 
 
 class Rollouts:
-    """Samples and grades the missing samples of cells.
+    """Samples and grades what settings lack.
 
     Args:
         task: prompts and grader.
@@ -86,24 +78,25 @@ class Rollouts:
         self._by_id = {problem.id: problem for problem in problems}
 
     def missing(self, done: Sequence[set[tuple[str, int]]]) -> list[Missing]:
-        """What cells lack that have these samples, ordered by problem."""
+        """What settings lack that have these samples, ordered by problem."""
         everything = [(problem, sample) for problem in self.problems for sample in range(self.num_samples)]
         found = [
-            Missing(problem, sample, tuple(i for i, cell in enumerate(done) if (problem.id, sample) not in cell))
+            Missing(problem, sample, tuple(i for i, have in enumerate(done) if (problem.id, sample) not in have))
             for problem, sample in everything
         ]
-        return [one for one in found if one.cells]
+        return [one for one in found if one.settings]
 
     def write(
         self,
         eval_dir: Path,
         rank: int,
-        cells: Sequence[Cell],
+        settings: Sequence[Setting],
         engine: Engine,
         policy: Policy,
         missing: Sequence[Missing],
     ) -> Iterator[int]:
-        """Sample, grade and append; yields the number of samples after each append. The engine has a sampler a cell."""
+        """Sample, grade and append; yields the number of samples after each append. The engine has one sampler for each
+        of the settings, in their order."""
         groups: dict[str, list[Missing]] = defaultdict(list)
         for one in missing:
             groups[one.problem.id].append(one)
@@ -112,23 +105,40 @@ class Rollouts:
             Prompt(
                 self.encoded[group[0].problem.id],
                 [sample_key(self.seed, one.problem.id, one.sample) for one in group],
-                [one.cells for one in group],
+                [one.settings for one in group],
             )
             for group in asked
         ]
-        paths = [cell.file(eval_dir, rank) for cell in cells]
+        paths = [setting.file(eval_dir, rank) for setting in settings]
         ready: list[Completion] = []
         since = time.monotonic()
 
         def append() -> int:
-            rows: list[list[Row]] = [[] for _ in cells]
+            rows: list[list[SampleRow]] = [[] for _ in settings]
             tokens = sum(len(completion.tokens) for completion in ready)
             for completion in ready:
                 share = (time.monotonic() - since) * len(completion.tokens) / tokens
-                graded = self._graded(asked[completion.prompt][completion.sample], completion, policy)
+                one = asked[completion.prompt][completion.sample]
+                text, grade = self._graded(one.problem, completion, policy)
                 for index in completion.samplers:
-                    wall_s = round(share / len(completion.samplers), 6)
-                    rows[index].append({**cells[index].row, **graded, "wall_s": wall_s})
+                    rows[index].append(
+                        {
+                            "checkpoint": settings[index].target.checkpoint,
+                            "rl_step": settings[index].target.rl_step,
+                            "arm": settings[index].arm.name,
+                            "top_k": settings[index].arm.top_k,
+                            "temperature": settings[index].temperature,
+                            "problem_id": one.problem.id,
+                            "sample": one.sample,
+                            "correct": grade.correct,
+                            "status": grade.status,
+                            "answer": grade.answer,
+                            "length_tokens": len(completion.tokens),
+                            "truncated": completion.truncated,
+                            "completion": text,
+                            "wall_s": round(share / len(completion.samplers), 6),
+                        }
+                    )
             for path, lines in zip(paths, rows, strict=True):
                 if lines:
                     append_jsonl(path, lines)
@@ -141,21 +151,10 @@ class Rollouts:
                 ready, since = [], time.monotonic()
         yield append()
 
-    def _graded(self, asked: Missing, completion: Completion, policy: Policy) -> Row:
-        """What all cells that drew this completion record of it."""
+    def _graded(self, problem: Problem, completion: Completion, policy: Policy) -> tuple[str, Grade]:
+        """The completion as text, and its grade."""
         text = decode(policy.tokenizer, completion.tokens)
-        problem = asked.problem
-        grade = self._grade(problem.id, answered(policy.tokenizer, self.encoded[problem.id], text))
-        return {
-            "problem_id": problem.id,
-            "sample": asked.sample,
-            "correct": grade.correct,
-            "status": grade.status,
-            "answer": grade.answer,
-            "length_tokens": len(completion.tokens),
-            "truncated": completion.truncated,
-            "completion": text,
-        }
+        return text, self._grade(problem.id, answered(policy.tokenizer, self.encoded[problem.id], text))
 
     def _grade_anew(self, problem_id: str, text: str) -> Grade:
         return self.task.grade(self._by_id[problem_id], text)

@@ -4,15 +4,19 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from led_rl.arm_card import ArmCards
 from led_rl.errors import UserError
-from led_rl.records import Row, read_json, read_jsonl, write_text
+from led_rl.records import read_json, write_text
 from led_rl.report import figures
 from led_rl.report.headlines import headlines
 from led_rl.report.page import Content, Plate, render
+from led_rl.schema import DecisionRow, EvalRecord, ProbeRow, TrainRow, read_record, read_rows
+from led_rl.scores.scoring import Scores
 
 DPI = 160
 
@@ -21,15 +25,12 @@ DPI = 160
 class Records:
     """The records of one folder; what is not there is an empty list or dictionary."""
 
-    train: list[Row]
-    probe: list[Row]
-    results: list[Row]
-    comparisons: list[Row]
-    frontiers: list[Row]
-    slopes: list[Row]
-    changes: list[Row]
-    decisions: list[Row]
-    provenance: dict[str, Row]
+    train: list[TrainRow]
+    probe: list[ProbeRow]
+    scores: Scores
+    cards: ArmCards
+    decisions: list[DecisionRow]
+    provenance: dict[str, dict[str, Any]]
     texts: dict[str, str]
 
 
@@ -51,7 +52,7 @@ def build_report(run_or_eval_dir: Path, output_dir: Path) -> Path:
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder}: no such folder; point at a run folder or an evaluation folder")
     records = _read(folder)
-    if not (records.train or records.probe or records.results or records.decisions):
+    if not (records.train or records.probe or records.scores.results or records.decisions):
         raise UserError(
             f"{folder}: nothing to report: no train.jsonl, probe.jsonl or scored evaluation; train or evaluate first"
         )
@@ -69,24 +70,29 @@ def build_report(run_or_eval_dir: Path, output_dir: Path) -> Path:
 
 
 def _read(folder: Path) -> Records:
-    scores = {name: list[Row]() for name in ("results", "comparisons", "frontiers", "slopes", "changes", "decisions")}
+    scores, cards, decisions = Scores(), ArmCards(), list[DecisionRow]()
     sources = {"Run": folder / "run.json"}
     evaluation = eval_folder(folder)
     if evaluation is not None:
-        scores = {name: read_jsonl(evaluation / f"{name}.jsonl") for name in scores}
+        scores, decisions = Scores.read(evaluation), read_rows(evaluation / "decisions.jsonl", DecisionRow)
+        if (evaluation / "eval.json").is_file():
+            cards = ArmCards.from_record(read_record(evaluation / "eval.json", EvalRecord)["arms"])
         sources |= {"Evaluation": evaluation / "eval.json", "Diagnosis": evaluation / "decisions.json"}
     config = folder / "config.yaml"
     return Records(
-        train=read_jsonl(folder / "train.jsonl"),
-        probe=read_jsonl(folder / "probe.jsonl"),
-        **scores,
+        train=read_rows(folder / "train.jsonl", TrainRow),
+        probe=[row for row in read_rows(folder / "probe.jsonl", ProbeRow) if "rl_step" in row],
+        scores=scores,
+        cards=cards,
+        decisions=decisions,
         provenance={heading: read_json(path) for heading, path in sources.items() if path.is_file()},
         texts={"config.yaml": config.read_text(encoding="utf-8")} if config.is_file() else {},
     )
 
 
 def _plates(records: Records) -> list[Plate]:
-    styles = figures.arm_styles(records.results)
+    scores, cards = records.scores, records.cards
+    styles = figures.arm_styles(cards.among(scores.results))
     wanted: list[tuple[str, str, str, Callable[[], Figure]]] = [
         (
             "entropy_and_accuracy",
@@ -95,7 +101,7 @@ def _plates(records: Records) -> list[Plate]:
             "layers just below it (mean over layers), which LED draws on; the axis is logarithmic, so that equal "
             "distances are equal factors. Right: the share of problems that plain sampling solves in one try and in "
             "several; bands are 95% intervals over problems.",
-            lambda: figures.entropy_and_accuracy(records.probe, records.results),
+            lambda: figures.entropy_and_accuracy(records.probe, scores.results),
         ),
         (
             "entropy_by_layer",
@@ -111,7 +117,7 @@ def _plates(records: Records) -> list[Plate]:
             "A model that still explores solves more problems in n tries when it is sampled hotter, up to a point: a "
             "slope near 0 or below says that heat no longer helps. Slopes are least squares per problem, averaged; "
             "bars are 95% intervals, set slightly apart.",
-            lambda: figures.accuracy_by_temperature(records.results, records.slopes),
+            lambda: figures.accuracy_by_temperature(scores.results, scores.slopes, cards),
         ),
         (
             "frontier",
@@ -120,7 +126,7 @@ def _plates(records: Records) -> list[Plate]:
             "a decoding method earns its keep only where it lies beyond the other curves, as temperature moves along a "
             "curve for free. Thin bars are 95% intervals of each point; arms share their problems, so differences "
             "between arms are far surer than these bars suggest (next figure). Each panel has its own axes.",
-            lambda: figures.frontier(records.results, styles),
+            lambda: figures.frontier(scores.results, styles, cards),
         ),
         (
             "matched_differences",
@@ -129,7 +135,7 @@ def _plates(records: Records) -> list[Plate]:
             "interval excludes 0, hollow where it does not. Against plain sampling an arm is credited with the "
             "effect of truncating to the top k; against the control with the same k it is not. explore_final explores "
             "as often with the final layer flattened as much, explore_base with the base's. Hotter is darker.",
-            lambda: figures.matched_differences(records.comparisons, styles),
+            lambda: figures.matched_differences(scores.comparisons, styles, cards),
         ),
         (
             "training",
@@ -170,23 +176,24 @@ def _png(figure: Figure) -> bytes:
 
 
 def _content(folder: Path, records: Records, plates: list[Plate]) -> Content:
-    incomplete = [row for row in records.results if row.get("incomplete_problems")]
+    results = records.scores.results
+    incomplete = [row for row in results if row.get("incomplete_problems")]
     steps = {row["rl_step"] for row in (*records.train, *records.probe)}
-    names = {row["checkpoint"] for row in records.results}
+    names = {row["checkpoint"] for row in results}
     parts = []
-    if records.results:
+    if results:
         parts.append("1 checkpoint evaluated" if len(names) == 1 else f"{len(names)} checkpoints evaluated")
-        parts.append(f"{max(row['problems'] for row in records.results)} problems")
-        parts.append(f"{records.results[0]['n']} samples a problem")
+        parts.append(f"{max(row['problems'] for row in results)} problems")
+        parts.append(f"{results[0]['n']} samples a problem")
     if steps:
         parts.append(f"RL steps {min(steps)} to {max(steps)}")
     notes = []
     if incomplete:
         notes.append(
-            f"The evaluation is unfinished: {len(incomplete)} of {len(records.results)} settings lack samples of some "
+            f"The evaluation is unfinished: {len(incomplete)} of {len(results)} settings lack samples of some "
             "problems, which are left out."
         )
-    if records.results and not records.comparisons:
+    if results and not records.scores.comparisons:
         notes.append("No arm was evaluated beside a matched baseline, so nothing can be said about LED.")
     if len(names) == 1:
         notes.append("One checkpoint was evaluated, so nothing can be said about what post-training did to accuracy.")
@@ -204,15 +211,11 @@ def _content(folder: Path, records: Records, plates: list[Plate]) -> Content:
     return Content(
         title=f"Exploration report: {folder.resolve().name}",
         subtitle=", ".join(parts),
-        findings=headlines(
-            records.probe, records.results, records.comparisons, records.slopes, records.changes, records.frontiers
-        ),
+        findings=headlines(records.probe, records.scores, records.cards),
         notes=notes,
         plates=plates,
-        results=records.results,
-        comparisons=records.comparisons,
-        frontiers=records.frontiers,
-        slopes=records.slopes,
+        scores=records.scores,
+        cards=records.cards,
         provenance=records.provenance,
         texts=records.texts,
     )

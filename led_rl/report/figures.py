@@ -6,6 +6,7 @@ per cent, differences in percentage points, entropies in nats.
 """
 
 import math
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
 from typing import Any, NamedTuple, ParamSpec
@@ -20,28 +21,20 @@ from matplotlib.patheffects import withStroke
 from matplotlib.style import context
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
-from led_rl.records import Row
+from led_rl.arm_card import ArmCard, ArmCards
 from led_rl.report.select import (
-    BASELINES,
-    CONTROL,
-    EXPLORE_BASE,
-    EXPLORE_FINAL,
-    PLAIN,
-    ArmKey,
     all_ks,
-    arm_key,
-    arm_label,
-    arms,
-    baseline_kind,
     checkpoint_label,
     checkpoints,
-    headline_k,
     includes_zero,
     latest,
     nearest_temperature,
     scored,
     spread,
 )
+from led_rl.schema import ComparisonRow, DecisionRow, ProbeRow, ResultRow, SlopeRow, TrainRow
+from led_rl.scores.decision_scores import layer_of
+from led_rl.scores.pass_at_k import headline_k
 
 P = ParamSpec("P")
 Colour = tuple[float, float, float, float]
@@ -76,7 +69,8 @@ BLACK, ORANGE, SKY, GREEN, BLUE, VERMILION, PURPLE = (
     "#D55E00",
     "#CC79A7",
 )
-ARM_COLOURS = {PLAIN: [BLACK], CONTROL: [BLUE, SKY]}
+ARM_COLOURS = {"plain": [BLACK], "control": [BLUE, SKY]}
+ARM_MARKERS = {"plain": "o", "control": "s"}
 OTHER_COLOURS = [VERMILION, GREEN, PURPLE, ORANGE]
 OTHER_MARKERS = "D^vPX*"
 MAX_LINES_IN_LEGEND = 6
@@ -86,12 +80,6 @@ _SOURCE_WORDS = {
     "explore_final": "explore_final's e",
     "explore_base": "explore_base's e",
     "uniform": "uniform on S",
-}
-_BASELINE_WORDS = {
-    PLAIN: "plain sampling",
-    CONTROL: "the top-k control",
-    EXPLORE_FINAL: "its explore_final",
-    EXPLORE_BASE: "its explore_base",
 }
 
 
@@ -106,21 +94,18 @@ class ArmStyle(NamedTuple):
     marker: str
 
 
-def arm_styles(results: Sequence[Row]) -> dict[ArmKey, ArmStyle]:
-    """One style for each arm of the evaluation: plain black circles, controls blue squares, others warm or green."""
-    styles: dict[ArmKey, ArmStyle] = {}
-    controls = others = 0
-    for key in arms(results):
-        if key[0] == PLAIN:
-            styles[key] = ArmStyle(BLACK, "o")
-        elif key[0] == CONTROL:
-            palette = ARM_COLOURS[CONTROL]
-            styles[key] = ArmStyle(palette[controls % len(palette)], "s")
-            controls += 1
-        else:
-            colour = OTHER_COLOURS[others % len(OTHER_COLOURS)]
-            styles[key] = ArmStyle(colour, OTHER_MARKERS[others % len(OTHER_MARKERS)])
-            others += 1
+def arm_styles(arms: Sequence[ArmCard]) -> dict[str, ArmStyle]:
+    """One style for each arm of the evaluation, by key: plain black circles, controls blue squares, others warm or
+    green. `arms` in the order of a report, so that equal evaluations are drawn alike."""
+    styles: dict[str, ArmStyle] = {}
+    seen: Counter[str] = Counter()
+    for card in arms:
+        group = card.group if card.group in ARM_COLOURS else "other"
+        palette = ARM_COLOURS.get(group, OTHER_COLOURS)
+        at = seen[group]
+        marker = ARM_MARKERS.get(group, OTHER_MARKERS[at % len(OTHER_MARKERS)])
+        styles[card.key] = ArmStyle(palette[at % len(palette)], marker)
+        seen[group] += 1
     return styles
 
 
@@ -136,7 +121,7 @@ def _styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
 
 
 @_styled
-def entropy_by_layer(probe: Sequence[Row]) -> Figure:
+def entropy_by_layer(probe: Sequence[ProbeRow]) -> Figure:
     """Entropy (nats) over layers 1..L, a line a step; rows are the probe texts, columns with and without the norm."""
     rows = latest(probe, "text", "final_norm", "rl_step")
     if not rows:
@@ -174,14 +159,14 @@ def entropy_by_layer(probe: Sequence[Row]) -> Figure:
 
 
 @_styled
-def entropy_and_accuracy(probe: Sequence[Row], results: Sequence[Row]) -> Figure:
+def entropy_and_accuracy(probe: Sequence[ProbeRow], results: Sequence[ResultRow]) -> Figure:
     """Final and intermediate entropy (nats) beside plain pass@1 and pass@16 (%), over RL steps."""
     probed = latest(probe, "text", "final_norm", "rl_step")
     texts = [text for text in ("reference", "own") if len({r["rl_step"] for r in probed if r["text"] == text}) > 1]
-    plain = [row for row in scored(results) if row["arm"] == PLAIN and row["rl_step"] is not None]
+    plain = [row for row in scored(results) if row["arm"] == "plain" and row["rl_step"] is not None]
     if plain:
         temperature = nearest_temperature(row["temperature"] for row in plain)
-        plain = sorted((row for row in plain if row["temperature"] == temperature), key=lambda row: row["rl_step"])
+        plain = sorted((row for row in plain if row["temperature"] == temperature), key=lambda row: row["rl_step"] or 0)
     accuracy = len({row["rl_step"] for row in plain}) > 1
     panels = len(texts) + accuracy
     if not panels:
@@ -202,7 +187,7 @@ def entropy_and_accuracy(probe: Sequence[Row], results: Sequence[Row]) -> Figure
         large = headline_k(all_ks(plain))
         for k, colour, marker in dict.fromkeys([(1, BLACK, "o"), (large, PURPLE, "^")]):
             points = [row for row in plain if str(k) in row["pass_at_k"]]
-            _banded(axes, [row["rl_step"] for row in points], points, k, colour, marker, f"pass@{k}")
+            _banded(axes, [row["rl_step"] or 0 for row in points], points, k, colour, marker, f"pass@{k}")
             if large == 1:
                 break
         axes.set_title(f"Accuracy of plain sampling, T = {temperature:g}", loc="left")
@@ -215,14 +200,14 @@ def entropy_and_accuracy(probe: Sequence[Row], results: Sequence[Row]) -> Figure
 
 
 @_styled
-def accuracy_by_temperature(results: Sequence[Row], slopes: Sequence[Row]) -> Figure:
+def accuracy_by_temperature(results: Sequence[ResultRow], slopes: Sequence[SlopeRow], cards: ArmCards) -> Figure:
     """pass@n (%) against temperature, a line a checkpoint, a panel an arm; slopes (points per unit T) in the legend."""
     rows = scored(results)
     if not rows:
         raise NothingToDraw("No problem has all its samples yet, so accuracy by temperature cannot be shown.")
     k = max(all_ks(rows))
     rows = [row for row in rows if str(k) in row["pass_at_k"]]
-    shown = [key for key in arms(rows) if len({row["temperature"] for row in rows if arm_key(row) == key}) > 1]
+    shown = [card for card in cards.among(rows) if len({r["temperature"] for r in rows if cards.of(r) == card}) > 1]
     if not shown:
         raise NothingToDraw("Only one temperature was evaluated, so there is no slope of accuracy on temperature.")
     names = checkpoints(rows)
@@ -235,13 +220,13 @@ def accuracy_by_temperature(results: Sequence[Row], slopes: Sequence[Row]) -> Fi
     lines = -(-len(shown) // columns)
     figure = Figure(figsize=(0.6 + 3.4 * columns, 0.3 + 3.5 * lines), layout="constrained")
     grid = figure.subplots(lines, columns, squeeze=False, sharex=True, sharey=True).flatten()
-    for axes, key in zip(grid, shown, strict=False):
+    for axes, card in zip(grid, shown, strict=False):
         for name in names:
-            points = [row for row in rows if arm_key(row) == key and row["checkpoint"] == name]
+            points = [row for row in rows if cards.of(row) == card and row["checkpoint"] == name]
             points.sort(key=lambda row: row["temperature"])
             if not points:
                 continue
-            slope = [s for s in slopes if arm_key(s) == key and s["checkpoint"] == name and s["k"] == k]
+            slope = [s for s in slopes if cards.of(s) == card and s["checkpoint"] == name and s["k"] == k]
             label = None
             if name in named:
                 number = f": {_points(slope[0]['slope'], slope[0]['ci95'])}" if slope else ""
@@ -249,7 +234,7 @@ def accuracy_by_temperature(results: Sequence[Row], slopes: Sequence[Row]) -> Fi
             y, errors = _level(points, k)
             x = [row["temperature"] + offsets[name] for row in points]
             axes.errorbar(x, y, yerr=errors, color=colours[name], marker="o", elinewidth=1.0, label=label)
-        axes.set_title(arm_label(key), loc="left")
+        axes.set_title(card.label, loc="left")
         axes.legend(title="slope, points per unit T [95%]", loc="upper left", bbox_to_anchor=(0.0, -0.2), ncols=1)
         axes.set_xlabel("temperature T")
         axes.xaxis.set_tick_params(labelbottom=True)
@@ -261,7 +246,7 @@ def accuracy_by_temperature(results: Sequence[Row], slopes: Sequence[Row]) -> Fi
 
 
 @_styled
-def frontier(results: Sequence[Row], styles: Mapping[ArmKey, ArmStyle]) -> Figure:
+def frontier(results: Sequence[ResultRow], styles: Mapping[str, ArmStyle], cards: ArmCards) -> Figure:
     """pass@16 against pass@1 (%), a curve an arm through its temperatures; the first, middle and last checkpoint."""
     rows = scored(results)
     large = headline_k(all_ks(rows)) if rows else 1
@@ -274,17 +259,17 @@ def frontier(results: Sequence[Row], styles: Mapping[ArmKey, ArmStyle]) -> Figur
     for axes, name in zip(grid, names, strict=True):
         here = [row for row in rows if row["checkpoint"] == name]
         temperatures = sorted({row["temperature"] for row in here})
-        for key in arms(here):
-            points = sorted((row for row in here if arm_key(row) == key), key=lambda row: row["temperature"])
-            style = styles[key]
+        for card in cards.among(here):
+            points = sorted((row for row in here if cards.of(row) == card), key=lambda row: row["temperature"])
+            style = styles[card.key]
             x, x_error = _level(points, 1)
             y, y_error = _level(points, large)
             axes.errorbar(x, y, xerr=x_error, yerr=y_error, fmt="none", ecolor=style.colour, elinewidth=0.8, alpha=0.25)
             axes.plot(x, y, color=style.colour, linewidth=1.2, alpha=0.8, zorder=3)
             sizes = [14 + 34 * _rank(row["temperature"], temperatures) for row in points]
             axes.scatter(x, y, s=sizes, color=style.colour, marker=style.marker, zorder=4, linewidths=0)
-            axes.plot([], [], color=style.colour, marker=style.marker, label=arm_label(key))
-            if key[0] == PLAIN or len(points) == 1:
+            axes.plot([], [], color=style.colour, marker=style.marker, label=card.label)
+            if card.group == "plain" or len(points) == 1:
                 for row, at_x, at_y in zip(points, x, y, strict=True):
                     axes.annotate(
                         f"T={row['temperature']:g}",
@@ -304,19 +289,22 @@ def frontier(results: Sequence[Row], styles: Mapping[ArmKey, ArmStyle]) -> Figur
 
 
 @_styled
-def matched_differences(comparisons: Sequence[Row], styles: Mapping[ArmKey, ArmStyle]) -> Figure:
+def matched_differences(
+    comparisons: Sequence[ComparisonRow], styles: Mapping[str, ArmStyle], cards: ArmCards
+) -> Figure:
     """Arm minus baseline in points, with intervals, by checkpoint; rows are baselines, columns pass@1 and pass@16."""
-    rows = [row for row in comparisons if row["arm"] != CONTROL]
+    rows = [row for row in comparisons if cards.of(row).group != "control"]
     if not rows:
         raise NothingToDraw("No arm was evaluated beside a matched baseline, so there is no difference to show.")
-    baselines = [kind for kind in BASELINES if any(baseline_kind(row) == kind for row in rows)]
+    baselines = cards.baselines_among(rows)
+    words = {cards.baseline_of(row).family: cards.baseline_of(row).figure_words for row in rows}
     shown = sorted({1, headline_k([row["k"] for row in rows])})
     names = spread(checkpoints(rows), 8)
     labels = {row["checkpoint"]: checkpoint_label(row) for row in rows}
     series = [
-        (key, temperature)
-        for key in arms(rows)
-        for temperature in sorted({row["temperature"] for row in rows if arm_key(row) == key})
+        (card, temperature)
+        for card in cards.among(rows)
+        for temperature in sorted({row["temperature"] for row in rows if cards.of(row) == card})
     ]
     temperatures = sorted({temperature for _, temperature in series})
     width = max(4.2, min(7.5, 0.8 + len(names) * (0.25 + 0.14 * len(series))))
@@ -327,27 +315,27 @@ def matched_differences(comparisons: Sequence[Row], styles: Mapping[ArmKey, ArmS
         for column, k in enumerate(shown):
             axes: Axes = grid[line][column]
             axes.axhline(0, color="#888888", linewidth=1, zorder=1)
-            for (key, temperature), offset in zip(series, offsets, strict=True):
+            for (card, temperature), offset in zip(series, offsets, strict=True):
                 points = [
                     (names.index(row["checkpoint"]) + offset, row)
                     for row in rows
-                    if baseline_kind(row) == baseline and row["k"] == k and row["checkpoint"] in names
-                    if arm_key(row) == key and row["temperature"] == temperature
+                    if cards.baseline_of(row).family == baseline and row["k"] == k and row["checkpoint"] in names
+                    if cards.of(row) == card and row["temperature"] == temperature
                 ]
                 if not points:
                     continue
                 strength = 0.45 + 0.55 * _rank(temperature, temperatures) if len(temperatures) > 1 else 1.0
                 x = [position for position, _ in points]
                 y = [100 * row["difference"] for _, row in points]
-                colour = _tint(styles[key].colour, strength)
+                colour = _tint(styles[card.key].colour, strength)
                 errors = _errors([row["difference"] for _, row in points], [row["ci95"] for _, row in points])
                 axes.errorbar(x, y, yerr=errors, fmt="none", ecolor=colour, elinewidth=1.3)
                 faces = ["white" if includes_zero(row["ci95"]) else colour for _, row in points]
-                marker = styles[key].marker
+                marker = styles[card.key].marker
                 axes.scatter(x, y, s=24, marker=marker, color=faces, edgecolors=[colour], linewidths=1.2, zorder=3)
-                label = f"{arm_label(key)}, T = {temperature:g}"
+                label = f"{card.label}, T = {temperature:g}"
                 axes.plot([], [], linestyle="", marker=marker, color=colour, label=label)
-            axes.set_title(f"pass@{k}: arm minus {_BASELINE_WORDS[baseline]}", loc="left")
+            axes.set_title(f"pass@{k}: arm minus {words[baseline]}", loc="left")
             axes.set_xticks(range(len(names)), [labels[name] for name in names])
             if len(names) > 5 or len(names) * max(len(labels[name]) for name in names) > 70:
                 axes.tick_params(axis="x", labelrotation=25)
@@ -357,12 +345,12 @@ def matched_differences(comparisons: Sequence[Row], styles: Mapping[ArmKey, ArmS
                 axes.axvline(boundary - 0.5, color="#e4e4e4", linewidth=0.7, zorder=0)
             if column == 0:
                 axes.set_ylabel("difference (points)")
-    _legend(figure, *grid.flat, columns=min(len(arms(rows)) if len(series) > 4 else len(series), 4))
+    _legend(figure, *grid.flat, columns=min(len(cards.among(rows)) if len(series) > 4 else len(series), 4))
     return figure
 
 
 @_styled
-def training(train: Sequence[Row]) -> Figure:
+def training(train: Sequence[TrainRow]) -> Figure:
     """Training curves over RL steps (reward, sampling entropy, length ..), each raw and as a running mean."""
     rows = latest(train, "rl_step")
     wanted = {
@@ -373,7 +361,8 @@ def training(train: Sequence[Row]) -> Figure:
         "grad_norm": "gradient norm",
         "learning_rate": "learning rate",
     }
-    series = {name: [(r["rl_step"], r[name]) for r in rows if r.get(name) is not None] for name in wanted}
+    logged = [dict(row) for row in rows]
+    series = {name: [(row["rl_step"], row[name]) for row in logged if name in row] for name in wanted}
     shown = [name for name, points in series.items() if points]
     if not shown:
         raise NothingToDraw("No training curve was recorded (train.jsonl).")
@@ -400,7 +389,7 @@ def training(train: Sequence[Row]) -> Figure:
 
 
 @_styled
-def decisions(rows: Sequence[Row]) -> Figure:
+def decisions(rows: Sequence[DecisionRow]) -> Figure:
     """p1 (%) at decision and forced tokens by checkpoint; then, for each source of exploration at the first and last
     checkpoint, the value of its words at decision tokens and its mass on good alternatives, in points above those of
     the final layer, whose levels are in the legend."""
@@ -411,9 +400,10 @@ def decisions(rows: Sequence[Row]) -> Figure:
     names = checkpoints(rows)
     labels = [checkpoint_label(next(row for row in rows if row["checkpoint"] == name)) for name in names]
     shown = list(dict.fromkeys((checkpoints(worth)[0], checkpoints(worth)[-1])))
-    layers = [row["source"] for row in worth if row["checkpoint"] == shown[-1] and row["source"].startswith("layer_")]
+    last = [row["source"] for row in worth if row["checkpoint"] == shown[-1]]
+    layers = [source for source in last if layer_of(source) is not None]
     sources = [name for name in _SOURCE_WORDS if any(row["source"] == name for row in worth)]
-    sources += sorted(layers, key=lambda name: int(name[6:]))[: -MOST_LAYERS - 1 : -1]
+    sources += sorted(layers, key=lambda name: layer_of(name) or 0)[: -MOST_LAYERS - 1 : -1]
     figure = Figure(figsize=(11.0, 1.6 + 0.25 * max(len(sources), 9)), layout="constrained")
     beside, value, mass = figure.subplots(1, 3, width_ratios=[1.0, 1.2, 1.2])
     for kind, colour, marker in (("decision", VERMILION, "D"), ("forced", BLACK, "o")):
@@ -434,7 +424,7 @@ def decisions(rows: Sequence[Row]) -> Figure:
             found = [source for source in sources if source in here]
             x, errors = _estimated([here[s]["minus"]["pi"]["worth"]["by_exploration"][metric] for s in found])
             places = [sources.index(source) + 0.24 * (offset - (len(shown) - 1) / 2) for source in found]
-            level = here["pi"]["worth"]["by_exploration"][metric]["mean"]
+            level = (here["pi"]["worth"] or {})["by_exploration"][metric]["mean"]
             words = "none" if level is None else f"{100 * level:.1f}%"
             label = f"{checkpoint_label(here['pi'])} (final layer: {words})"
             axes.errorbar(x, places, xerr=errors, color=colours[name], fmt="o", elinewidth=1.2, label=label)
@@ -446,13 +436,13 @@ def decisions(rows: Sequence[Row]) -> Figure:
     return figure
 
 
-def _estimated(estimates: Sequence[Row]) -> tuple[np.ndarray, np.ndarray]:
+def _estimated(estimates: Sequence[Mapping[str, Any]]) -> tuple[np.ndarray, np.ndarray]:
     """Means in per cent (N,) and their distances to the interval's ends (2, N); NaN where there is none."""
     means = [math.nan if one["mean"] is None else one["mean"] for one in estimates]
     return 100 * np.array(means), _errors(means, [one["ci95"] for one in estimates])
 
 
-def _entropy_over_steps(axes: Axes, rows: Sequence[Row]) -> None:
+def _entropy_over_steps(axes: Axes, rows: Sequence[ProbeRow]) -> None:
     normed = [row for row in rows if row["final_norm"]]
     raw = [row for row in rows if not row["final_norm"]]
     final = normed or raw
@@ -486,7 +476,7 @@ def _entropy_over_steps(axes: Axes, rows: Sequence[Row]) -> None:
 def _banded(
     axes: Axes,
     x: Sequence[float],
-    points: Sequence[Row],
+    points: Sequence[ResultRow],
     k: int,
     colour: str | Colour,
     marker: str,
@@ -498,7 +488,7 @@ def _banded(
     axes.fill_between(x, y - errors[0], y + errors[1], color=colour, alpha=0.15, linewidth=0, zorder=2)
 
 
-def _level(points: Sequence[Row], k: int) -> tuple[np.ndarray, np.ndarray]:
+def _level(points: Sequence[ResultRow], k: int) -> tuple[np.ndarray, np.ndarray]:
     """pass@k in per cent (N,) and its distances to the interval's ends (2, N)."""
     values = [row["pass_at_k"][str(k)] for row in points]
     return 100 * np.array(values), _errors(values, [row["pass_at_k_ci95"][str(k)] for row in points])

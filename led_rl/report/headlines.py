@@ -5,49 +5,34 @@ Nothing here is tuned to a result: the same sentences are written whichever way 
 
 from collections.abc import Sequence
 
-from led_rl.records import Row
+from led_rl.arm_card import EXPLORE_BASE, PLAIN, ArmCard, ArmCards
 from led_rl.report.select import (
-    CONTROL,
-    EXPLORE_BASE,
-    EXPLORE_FINAL,
-    LED_PREFIX,
-    PLAIN,
     all_ks,
-    arm_key,
-    arm_label,
-    arms,
-    baseline_kind,
     checkpoint_label,
     checkpoints,
-    headline_k,
     includes_zero,
     latest,
     nearest_temperature,
     rests_on_few,
     scored,
 )
+from led_rl.schema import ChangeRow, ComparisonRow, FrontierRow, ProbeRow, ResultRow, SlopeRow
+from led_rl.scores.pass_at_k import headline_k
+from led_rl.scores.scoring import Scores
 
 
-def headlines(
-    probe: Sequence[Row],
-    results: Sequence[Row],
-    comparisons: Sequence[Row],
-    slopes: Sequence[Row],
-    changes: Sequence[Row],
-    frontiers: Sequence[Row] = (),
-) -> list[str]:
+def headlines(probe: Sequence[ProbeRow], scores: Scores, cards: ArmCards) -> list[str]:
     """Sentences in plain text, the question's order: did post-training narrow the model, does LED widen it again."""
-    results = scored(results)
     return [
-        *accuracy_sentences(results, changes),
+        *accuracy_sentences(scored(scores.results), scores.changes),
         *entropy_sentences(probe),
-        *slope_sentences(slopes),
-        *led_sentences(comparisons),
-        *frontier_sentences(frontiers),
+        *slope_sentences(scores.slopes),
+        *arm_sentences(scores.comparisons, cards),
+        *frontier_sentences(scores.frontiers, cards),
     ]
 
 
-def accuracy_sentences(results: Sequence[Row], changes: Sequence[Row]) -> list[str]:
+def accuracy_sentences(results: Sequence[ResultRow], changes: Sequence[ChangeRow]) -> list[str]:
     """Plain pass@1 and pass@16: from the first to the last step, or the level if there is one checkpoint."""
     plain = [row for row in results if row["arm"] == PLAIN]
     if not plain:
@@ -69,7 +54,7 @@ def accuracy_sentences(results: Sequence[Row], changes: Sequence[Row]) -> list[s
     return sentences
 
 
-def entropy_sentences(probe: Sequence[Row]) -> list[str]:
+def entropy_sentences(probe: Sequence[ProbeRow]) -> list[str]:
     """Relative change of final and intermediate entropy on each probe text, from the first to the last step."""
     rows = latest(probe, "text", "final_norm", "rl_step")
     sentences = []
@@ -90,7 +75,7 @@ def entropy_sentences(probe: Sequence[Row]) -> list[str]:
     return sentences
 
 
-def slope_sentences(slopes: Sequence[Row]) -> list[str]:
+def slope_sentences(slopes: Sequence[SlopeRow]) -> list[str]:
     """Slope of plain pass@16 on temperature at the first and the last checkpoint."""
     plain = [row for row in slopes if row["arm"] == PLAIN]
     if not plain:
@@ -107,57 +92,61 @@ def slope_sentences(slopes: Sequence[Row]) -> list[str]:
     ]
 
 
-def led_sentences(comparisons: Sequence[Row]) -> list[str]:
-    """Each arm against its controls at the last checkpoint, then over all settings beside what chance would give."""
-    rows = [row for row in comparisons if row["arm"] != CONTROL]
+def arm_sentences(comparisons: Sequence[ComparisonRow], cards: ArmCards) -> list[str]:
+    """Each arm against its baselines at the last checkpoint, then over all settings beside what chance would give."""
+    rows = [row for row in comparisons if cards.of(row).group != "control"]
     if not rows:
         return []
     last = checkpoints(rows)[-1]
     sentences = []
-    for key in arms(rows):
-        own = [row for row in rows if arm_key(row) == key]
+    for card in cards.among(rows):
+        own = [row for row in rows if cards.of(row) == card]
         here = [row for row in own if row["checkpoint"] == last]
-        if here:
-            temperature = nearest_temperature(row["temperature"] for row in here)
-            for baseline in (CONTROL, PLAIN, EXPLORE_FINAL, EXPLORE_BASE):
-                pair = [row for row in here if baseline_kind(row) == baseline and row["temperature"] == temperature]
-                shown = {1, headline_k([row["k"] for row in pair])} if pair else set()
-                parts = [
-                    f"pass@{row['k']} {100 * row['difference']:+.1f} points{interval_words(row['ci95'])}{_caveat(row)}"
-                    for row in pair
-                    if row["k"] in shown
-                ]
-                if parts:
-                    against = _baseline_words(baseline, key[1])
-                    where = f"at {checkpoint_label(pair[0])}, T = {temperature:g}"
-                    sentences.append(f"{arm_label(key)} against {against} {where}: {', '.join(parts)}.")
-        if any(row["baseline"] == CONTROL for row in own):
-            sentences.append(_tally(key, [row for row in own if row["baseline"] == CONTROL]))
-        elif key[1] is not None:
+        temperature = nearest_temperature(row["temperature"] for row in here) if here else None
+        for baseline in _controls_first(here, cards):
+            pair = [row for row in here if cards.baseline_of(row) == baseline and row["temperature"] == temperature]
+            shown = {1, headline_k([row["k"] for row in pair])} if pair else set()
+            parts = [
+                f"pass@{row['k']} {100 * row['difference']:+.1f} points{interval_words(row['ci95'])}{_caveat(row)}"
+                for row in pair
+                if row["k"] in shown
+            ]
+            if parts:
+                where = f"at {checkpoint_label(pair[0])}, T = {temperature:g}"
+                sentences.append(f"{card.label} against {baseline.as_baseline} {where}: {', '.join(parts)}.")
+        controlled = [row for row in own if cards.baseline_of(row).group == "control"]
+        if controlled:
+            sentences.append(_tally(card, controlled))
+        elif card.top_k is not None:
             sentences.append(
-                f"{arm_label(key)} has no control arm with the same top-k beside it, so a gain over plain sampling may "
+                f"{card.label} has no control arm with the same top-k beside it, so a gain over plain sampling may "
                 "come from the truncation alone."
             )
     return sentences
 
 
-def frontier_sentences(frontiers: Sequence[Row]) -> list[str]:
-    """LED against the frontiers of its control and its explore_final, and explore_final against the control's.
+def frontier_sentences(frontiers: Sequence[FrontierRow], cards: ArmCards) -> list[str]:
+    """Arms against the frontiers of their controls, at the last checkpoint and the temperature nearest 1.
 
-    At the last checkpoint and the temperature nearest 1. Records from before there were frontiers have no sentence.
+    Records from before there were frontiers have no sentence.
     """
-    rows = [row for row in frontiers if row["arm"].startswith((LED_PREFIX, EXPLORE_FINAL))]
-    rows = [row for row in rows if baseline_kind(row) in (CONTROL, EXPLORE_FINAL)]
+    rows = [row for row in frontiers if cards.baseline_of(row).family not in (PLAIN, EXPLORE_BASE)]
     if not rows:
         return []
     last = checkpoints(rows)[-1]
     sentences = []
-    for key in sorted(arms(rows), key=lambda key: key[0].startswith(EXPLORE_FINAL)):
-        own = [row for row in rows if arm_key(row) == key and row["checkpoint"] == last]
+    for card in cards.among(rows):
+        own = [row for row in rows if cards.of(row) == card and row["checkpoint"] == last]
         for row in own:
             if row["temperature"] == nearest_temperature(one["temperature"] for one in own):
-                sentences.append(_frontier_sentence(row))
+                sentences.append(_frontier_sentence(row, cards))
     return sentences
+
+
+def _controls_first(rows: Sequence[ComparisonRow], cards: ArmCards) -> list[ArmCard]:
+    """The arms that rows compare with: the matched control says most, so it comes before plain sampling."""
+    found = dict.fromkeys((row["baseline"], row["baseline_top_k"]) for row in rows)
+    return sorted((cards.card(*key) for key in found), key=lambda card: (card.group != "control", card.order))
 
 
 def change_words(difference: float, ci95: Sequence[float] | None) -> str:
@@ -179,7 +168,7 @@ def interval_words(ci95: Sequence[float] | None) -> str:
     return f" [{100 * ci95[0]:+.1f}, {100 * ci95[1]:+.1f}]{note}"
 
 
-def frontier_interval_words(row: Row) -> str:
+def frontier_interval_words(row: FrontierRow) -> str:
     """As `interval_words`, but of a frontier, near whose end there is no interval either."""
     if row["ci95"] is None and row["problems"] > 1:
         return " (no interval: too near the end of that frontier)"
@@ -191,26 +180,26 @@ def percent_interval(ci95: Sequence[float] | None) -> str:
     return " (one problem, so no interval)" if ci95 is None else f" [{100 * ci95[0]:.1f}, {100 * ci95[1]:.1f}]"
 
 
-def _tally(key: tuple[str, int | None], rows: Sequence[Row]) -> str:
+def _tally(card: ArmCard, rows: Sequence[ComparisonRow]) -> str:
     k = headline_k([row["k"] for row in rows])
     rows = [row for row in rows if row["k"] == k]
     settings = "1 setting" if len(rows) == 1 else f"{len(rows)} settings"
     above = sum(not includes_zero(row["ci95"]) and row["difference"] > 0 for row in rows)
     below = sum(not includes_zero(row["ci95"]) and row["difference"] < 0 for row in rows)
     return (
-        f"Over all {settings} (checkpoint and temperature) {arm_label(key)} beats its top-k control in pass@{k} in "
+        f"Over all {settings} (checkpoint and temperature) {card.label} beats its top-k control in pass@{k} in "
         f"{above}, loses in {below}, and shows no difference in {len(rows) - above - below}; if there were no true "
         f"difference anywhere, about {0.05 * len(rows):.1f} of the intervals would exclude 0 by chance."
     )
 
 
-def _caveat(row: Row) -> str:
+def _caveat(row: ComparisonRow) -> str:
     return f" (only {row['problems_differing']} of {row['problems']} problems differ)" if rests_on_few(row) else ""
 
 
-def _frontier_sentence(row: Row) -> str:
-    arm = arm_label(arm_key(row))
-    baseline = f"the {arm_label((CONTROL, row['top_k']))}" if row["baseline"] == CONTROL else row["baseline"]
+def _frontier_sentence(row: FrontierRow, cards: ArmCards) -> str:
+    arm, card = cards.of(row).label, cards.baseline_of(row)
+    baseline = card.as_baseline if card.group == "control" else card.name
     where = f"at {checkpoint_label(row)}, T = {row['temperature']:g}"
     low, high = min(row["baseline_temperatures"]), max(row["baseline_temperatures"])
     heat = f"(its temperatures {low:g} to {high:g})"
@@ -233,12 +222,3 @@ def _relative(first: float, last: float) -> str:
     if abs(percent) < 0.5:
         return f"changes by less than 1% {values}"
     return f"{'rises' if percent > 0 else 'falls'} by {abs(percent):.0f}% {values}"
-
-
-def _baseline_words(baseline: str, top_k: int | None) -> str:
-    return {
-        PLAIN: "plain sampling",
-        CONTROL: f"the {arm_label((CONTROL, top_k))}",
-        EXPLORE_FINAL: "exploring with its own final layer, flattened as much (explore_final)",
-        EXPLORE_BASE: "exploring with the base's final layer (explore_base)",
-    }[baseline]

@@ -5,21 +5,21 @@ from base64 import b64encode
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
+from typing import Any
 
-from led_rl.records import Row
+from led_rl.arm_card import ArmCards
 from led_rl.report.headlines import percent_interval
 from led_rl.report.select import (
-    CONTROL,
     FEW_DIFFERING,
     all_ks,
-    arm_key,
-    arm_label,
     checkpoint_label,
-    headline_k,
     includes_zero,
     rests_on_few,
     scored,
 )
+from led_rl.schema import ComparisonRow, FrontierRow, ResultRow, SlopeRow
+from led_rl.scores.pass_at_k import headline_k
+from led_rl.scores.scoring import Scores
 
 STYLE = """
 :root { color-scheme: light dark; --ink: #1c2024; --soft: #5d666f; --paper: #fbfbfa; --card: #fff; --line: #dfe2e5;
@@ -80,11 +80,9 @@ class Content:
     findings: Sequence[str]
     notes: Sequence[str]
     plates: Sequence[Plate]
-    results: Sequence[Row]
-    comparisons: Sequence[Row]
-    frontiers: Sequence[Row]
-    slopes: Sequence[Row]
-    provenance: Mapping[str, Row]
+    scores: Scores
+    cards: ArmCards
+    provenance: Mapping[str, Mapping[str, Any]]
     texts: Mapping[str, str]
 
 
@@ -107,10 +105,10 @@ def render(content: Content) -> str:
         "<h2>Figures</h2>",
         *[_plate(plate) for plate in content.plates],
         "<h2>Tables</h2>",
-        _results_table(content.results),
-        _comparisons_table(content.comparisons),
-        _frontiers_table(content.frontiers),
-        _slopes_table(content.slopes),
+        _results_table(content.scores.results, content.cards),
+        _comparisons_table(content.scores.comparisons, content.cards),
+        _frontiers_table(content.scores.frontiers, content.cards),
+        _slopes_table(content.scores.slopes, content.cards),
         "<h2>Configuration and provenance</h2>",
         *[_pairs(heading, pairs) for heading, pairs in content.provenance.items()],
         *[
@@ -134,7 +132,7 @@ def _plate(plate: Plate) -> str:
     )
 
 
-def _results_table(results: Sequence[Row]) -> str:
+def _results_table(results: Sequence[ResultRow], cards: ArmCards) -> str:
     heading = "<h3>Accuracy</h3>"
     if not results:
         return heading + _missing("Nothing was evaluated, or it was not scored yet.")
@@ -155,7 +153,7 @@ def _results_table(results: Sequence[Row]) -> str:
         body.append(
             [
                 escape(checkpoint_label(row)),
-                escape(arm_label(arm_key(row))),
+                escape(cards.of(row).label),
                 f"{row['temperature']:g}",
                 escape(problems),
                 *levels,
@@ -171,12 +169,12 @@ def _results_table(results: Sequence[Row]) -> str:
     return heading + _table(columns, body, text_columns=2) + _note(note)
 
 
-def _comparisons_table(comparisons: Sequence[Row]) -> str:
+def _comparisons_table(comparisons: Sequence[ComparisonRow], cards: ArmCards) -> str:
     heading = "<h3>Matched comparisons, in percentage points</h3>"
     if not comparisons:
         return heading + _missing("No arm was evaluated beside a matched baseline.")
     shown = _shown_ks(sorted({row["k"] for row in comparisons}))
-    groups: dict[tuple[object, ...], dict[int, Row]] = {}
+    groups: dict[tuple[object, ...], dict[int, ComparisonRow]] = {}
     for row in comparisons:
         setting = row["checkpoint"], row["arm"], row["top_k"], row["temperature"], row["baseline"]
         groups.setdefault(setting, {})[row["k"]] = row
@@ -186,8 +184,8 @@ def _comparisons_table(comparisons: Sequence[Row]) -> str:
         body.append(
             [
                 escape(checkpoint_label(row)),
-                escape(arm_label(arm_key(row))),
-                _baseline(row),
+                escape(cards.of(row).label),
+                escape(cards.baseline_of(row).label),
                 f"{row['temperature']:g}",
                 str(row["problems"]),
                 *[
@@ -206,15 +204,15 @@ def _comparisons_table(comparisons: Sequence[Row]) -> str:
     return heading + _table(columns, body, text_columns=3) + _note(note)
 
 
-def _frontiers_table(frontiers: Sequence[Row]) -> str:
+def _frontiers_table(frontiers: Sequence[FrontierRow], cards: ArmCards) -> str:
     heading = "<h3>Above the frontier of a baseline, in percentage points at equal pass@1</h3>"
     if not frontiers:
         return heading + _missing("A frontier needs an arm beside a baseline at two temperatures or more.")
     body = [
         [
             escape(checkpoint_label(row)),
-            escape(arm_label(arm_key(row))),
-            _baseline(row),
+            escape(cards.of(row).label),
+            escape(cards.baseline_of(row).label),
             escape(", ".join(f"{temperature:g}" for temperature in row["baseline_temperatures"])),
             f"{row['temperature']:g}",
             str(row["problems"]),
@@ -234,12 +232,12 @@ def _frontiers_table(frontiers: Sequence[Row]) -> str:
     return heading + _table(columns, body, text_columns=4) + _note(note)
 
 
-def _slopes_table(slopes: Sequence[Row]) -> str:
+def _slopes_table(slopes: Sequence[SlopeRow], cards: ArmCards) -> str:
     heading = "<h3>Slope of accuracy on temperature, in points per unit of temperature</h3>"
     if not slopes:
         return heading + _missing("A slope needs an arm evaluated at two temperatures or more.")
     shown = _shown_ks(sorted({row["k"] for row in slopes}))
-    groups: dict[tuple[object, ...], dict[int, Row]] = {}
+    groups: dict[tuple[object, ...], dict[int, SlopeRow]] = {}
     for row in slopes:
         groups.setdefault((row["checkpoint"], row["arm"], row["top_k"]), {})[row["k"]] = row
     body = []
@@ -248,7 +246,7 @@ def _slopes_table(slopes: Sequence[Row]) -> str:
         body.append(
             [
                 escape(checkpoint_label(row)),
-                escape(arm_label(arm_key(row))),
+                escape(cards.of(row).label),
                 escape(", ".join(f"{temperature:g}" for temperature in row["temperatures"])),
                 str(row["problems"]),
                 *[_difference(by_k[k]["slope"], by_k[k]["ci95"]) if k in by_k else "&ndash;" for k in shown],
@@ -256,10 +254,6 @@ def _slopes_table(slopes: Sequence[Row]) -> str:
         )
     columns = ["checkpoint", "arm", "T", "problems", *(f"pass@{k}" for k in shown)]
     return heading + _table(columns, body, text_columns=3) + _note("Bold: the interval excludes 0.")
-
-
-def _baseline(row: Row) -> str:
-    return escape(arm_label((row["baseline"], row["top_k"] if row["baseline"] == CONTROL else None)))
 
 
 def _shown_ks(available: Sequence[int]) -> list[int]:
@@ -291,7 +285,7 @@ def _table(columns: Sequence[str], body: Iterable[Sequence[str]], text_columns: 
     return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>\n{rows}</tbody></table></div>'
 
 
-def _pairs(heading: str, pairs: Row) -> str:
+def _pairs(heading: str, pairs: Mapping[str, Any]) -> str:
     rows = "".join(
         f'<tr><td class="text">{escape(str(key))}</td><td class="text wrap">{escape(_value(value))}</td></tr>\n'
         for key, value in pairs.items()

@@ -6,22 +6,13 @@ from collections.abc import Sequence
 from itertools import product
 from pathlib import Path
 
+from led_rl.arm_card import EXPLORE_FINAL, PLAIN, TOP_K
 from led_rl.errors import UserError
-from led_rl.records import Row, read_jsonl
-from led_rl.report.select import (
-    CONTROL,
-    EXPLORE_FINAL,
-    LED_PREFIX,
-    PLAIN,
-    arm_key,
-    arm_label,
-    arms,
-    baseline_kind,
-    checkpoint_label,
-    headline_k,
-    nearest_temperature,
-)
+from led_rl.report.provenance import cards_of
+from led_rl.report.select import checkpoint_label, nearest_temperature
 from led_rl.report.tables import difference_cell
+from led_rl.schema import ComparisonRow, read_rows
+from led_rl.scores.pass_at_k import headline_k
 
 FOLDER = "runs"
 
@@ -33,13 +24,14 @@ def runs_block(study: Path) -> str:
         study: folder of a record; each folder in `runs/` is one of another training run.
 
     Raises:
-        ValueError: if there is no other run, or a run lacks a comparison that the first of `runs/` has.
+        UserError: if there is no other run, or a run lacks a comparison that the first of `runs/` has.
     """
     folders = sorted(path for path in (study / FOLDER).glob("*") if (path / "eval").is_dir())
     if not folders:
         raise UserError(f"{study}/{FOLDER} holds no record of a run: export some there with scripts/report.py --export")
     records = {"this study's": _comparisons(study), **{folder.name: _comparisons(folder) for folder in folders}}
-    led = [row for row in records[folders[0].name].values() if row["arm"].startswith(LED_PREFIX)]
+    cards = cards_of(folders[0])
+    led = [row for row in records[folders[0].name].values() if cards.of(row).group == "led"]
     k = headline_k([row["k"] for row in led])
     temperature = nearest_temperature([row["temperature"] for row in led])
     lines = [
@@ -47,8 +39,8 @@ def runs_block(study: Path) -> str:
         "|" + "---|" * (6 + len(records)),
     ]
     steps = sorted({row["rl_step"] for row in led if row["rl_step"]})
-    for step, key, which, kind in product(steps, arms(led), (1, k), (PLAIN, CONTROL, EXPLORE_FINAL)):
-        wanted = (step, key, which, kind, temperature)
+    for step, card, which, kind in product(steps, cards.among(led), (1, k), (PLAIN, TOP_K, EXPLORE_FINAL)):
+        wanted = (step, card.key, which, kind, temperature)
         missing = [name for name, record in records.items() if wanted not in record]
         if len(missing) == len(records):
             continue
@@ -58,7 +50,7 @@ def runs_block(study: Path) -> str:
         mean, error = over_runs([row["difference"] for row in rows])
         cells = [
             checkpoint_label(rows[0]),
-            arm_label(key),
+            card.label,
             str(which),
             kind,
             *(difference_cell(row, 2) for row in rows),
@@ -77,8 +69,9 @@ def over_runs(values: Sequence[float]) -> tuple[float, float]:
     return statistics.fmean(values), statistics.stdev(values) / math.sqrt(len(values))
 
 
-def _comparisons(folder: Path) -> dict[tuple[object, ...], Row]:
+def _comparisons(folder: Path) -> dict[tuple[object, ...], ComparisonRow]:
+    cards = cards_of(folder)
     return {
-        (row["rl_step"], arm_key(row), row["k"], baseline_kind(row), row["temperature"]): row
-        for row in read_jsonl(folder / "eval" / "comparisons.jsonl")
+        (row["rl_step"], cards.of(row).key, row["k"], cards.baseline_of(row).family, row["temperature"]): row
+        for row in read_rows(folder / "eval" / "comparisons.jsonl", ComparisonRow)
     }

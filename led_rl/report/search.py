@@ -6,24 +6,32 @@ points, entropies in nats.
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any, cast
 
+from led_rl.arm_card import EXPLORE_BASE, EXPLORE_FINAL, PLAIN, TOP_K
 from led_rl.errors import UserError
-from led_rl.records import Row, read_json, read_jsonl
-from led_rl.report.select import (
-    BASELINES,
-    LED_PREFIX,
-    PLAIN,
-    baseline_kind,
-    headline_k,
-    latest,
-    nearest_temperature,
-)
+from led_rl.report.provenance import cards_of
+from led_rl.report.select import latest, nearest_temperature
 from led_rl.report.tables import difference_cell
+from led_rl.schema import (
+    CellRecord,
+    ComparisonRow,
+    EvalRecord,
+    ProbeRow,
+    ResultRow,
+    RunRecord,
+    SearchRow,
+    SlopeRow,
+    read_record,
+    read_rows,
+)
+from led_rl.scores.pass_at_k import headline_k
 
-BASELINE_COLUMNS = BASELINES[1:]  # against plain sampling the gain of truncation would be credited to LED
+# Against plain sampling the gain of truncation would be credited to LED.
+BASELINE_COLUMNS = (TOP_K, EXPLORE_FINAL, EXPLORE_BASE)
 
 
-def search_rows(folder: Path) -> list[Row]:
+def search_rows(folder: Path) -> list[SearchRow]:
     """A row for each cell that has a record, in order of name.
 
     ValueError if there is none, or none of a cell's base.
@@ -39,7 +47,7 @@ def search_rows(folder: Path) -> list[Row]:
     return [_row(cell, bases) for cell in cells]
 
 
-def search_block(rows: Sequence[Row]) -> str:
+def search_block(rows: Sequence[SearchRow]) -> str:
     """The table in Markdown."""
     against = " | ".join(f"LED - {name}" for name in BASELINE_COLUMNS)
     lines = [
@@ -66,7 +74,7 @@ def search_block(rows: Sequence[Row]) -> str:
     return "\n".join(lines)
 
 
-def _left(row: Row) -> list[str]:
+def _left(row: SearchRow) -> list[str]:
     before, after = row["before"], row["after"]
 
     def both(name: str, form: str, scale: float = 1.0) -> str:
@@ -86,26 +94,33 @@ def _left(row: Row) -> list[str]:
 
 
 def _steps(folder: Path) -> list[int]:
-    return sorted({row["rl_step"] for row in read_jsonl(folder / "eval" / "results.jsonl")})
+    steps = {row["rl_step"] for row in read_rows(folder / "eval" / "results.jsonl", ResultRow)}
+    return sorted(step for step in steps if step is not None)
 
 
 def _base(folder: Path) -> str:
     """Fingerprint of the weights that a cell began from."""
-    models = read_json(folder / "eval" / "eval.json")["models"]
+    models = read_record(folder / "eval" / "eval.json", EvalRecord)["models"]
     if "base" not in models:
         raise UserError(f"{folder}: its evaluation knows no base; name step 0, or an explore_base arm, in `evaluate`")
     return str(models["base"]["fingerprint"])
 
 
-def _row(folder: Path, bases: Mapping[str, Path]) -> Row:
+def _row(folder: Path, bases: Mapping[str, Path]) -> SearchRow:
     if _base(folder) not in bases:
         raise UserError(f"{folder}: its base was not evaluated in any cell: name step 0 in the `evaluate` of one")
-    cell, run = read_json(folder / "cell.json"), read_json(folder / "run.json")
+    cell = read_record(folder / "cell.json", CellRecord)
+    sessions = [dict(session) for session in read_record(folder / "run.json", RunRecord)["sessions"]]
+    cards = cards_of(folder)
     last = _steps(folder)[-1]
-    led_minus: list[Row] = []
+    led_minus: list[dict[str, Any]] = []
     for arm, temperature, compared in _led_comparisons(folder, last):
         kept = {
-            baseline_kind(row): {name: row[name] for name in ("difference", "ci95", "problems_differing")}
+            cards.baseline_of(row).family: {
+                "difference": row["difference"],
+                "ci95": row["ci95"],
+                "problems_differing": row["problems_differing"],
+            }
             for row in compared
         }
         led_minus.append({"arm": arm, "temperature": temperature, **kept})
@@ -113,22 +128,23 @@ def _row(folder: Path, bases: Mapping[str, Path]) -> Row:
         "cell": cell["name"],
         "why": cell["why"],
         "differs": cell["differs"],
-        "rl_steps": run["sessions"][-1]["rl_steps"],
-        "wall_s": sum(session.get("wall_s", 0.0) for session in run["sessions"]),
+        "rl_steps": cast(int, sessions[-1]["rl_steps"]),
+        "wall_s": sum(cast(float, session.get("wall_s", 0.0)) for session in sessions),
         "before": _levels(bases[_base(folder)], 0),
         "after": _levels(folder, last),
         "led_minus": led_minus,
     }
 
 
-def _levels(folder: Path, step: int) -> Row:
+def _levels(folder: Path, step: int) -> dict[str, Any]:
     """Entropies and plain sampling's scores at one step of a cell."""
     probe = [
         row
-        for row in latest(read_jsonl(folder / "probe.jsonl"), "rl_step", "text", "final_norm")
+        for row in latest(read_rows(folder / "probe.jsonl", ProbeRow), "rl_step", "text", "final_norm")
         if row["text"] == "own" and row["final_norm"]
     ]
-    results, slopes = (read_jsonl(folder / "eval" / f"{name}.jsonl") for name in ("results", "slopes"))
+    results = read_rows(folder / "eval" / "results.jsonl", ResultRow)
+    slopes = read_rows(folder / "eval" / "slopes.jsonl", SlopeRow)
     k = headline_k([row["k"] for row in slopes])
     temperature = nearest_temperature(row["temperature"] for row in results)
     entropy = min(probe, key=lambda row: abs(row["rl_step"] - step))
@@ -145,10 +161,10 @@ def _levels(folder: Path, step: int) -> Row:
     }
 
 
-def _led_comparisons(folder: Path, step: int) -> Iterator[tuple[str, float, list[Row]]]:
+def _led_comparisons(folder: Path, step: int) -> Iterator[tuple[str, float, list[ComparisonRow]]]:
     """The comparisons of each LED arm at each temperature, at the headline's k."""
-    rows = read_jsonl(folder / "eval" / "comparisons.jsonl")
+    rows, cards = read_rows(folder / "eval" / "comparisons.jsonl", ComparisonRow), cards_of(folder)
     k = headline_k([row["k"] for row in rows])
-    chosen = [row for row in rows if row["arm"].startswith(LED_PREFIX) and (row["rl_step"], row["k"]) == (step, k)]
+    chosen = [row for row in rows if cards.of(row).group == "led" and (row["rl_step"], row["k"]) == (step, k)]
     for arm, temperature in sorted({(row["arm"], row["temperature"]) for row in chosen}):
         yield arm, temperature, [row for row in chosen if (row["arm"], row["temperature"]) == (arm, temperature)]

@@ -1,68 +1,34 @@
 """What figures, tables and sentences pick from the records, chosen in one place so that they agree."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, TypeVar
 
-from led_rl.records import Row
+from led_rl.schema import ComparisonRow, ResultRow
 
-PLAIN = "plain"
-CONTROL = "top_k"
-LED_PREFIX = "led_"
-EXPLORE_FINAL, EXPLORE_BASE = "explore_final", "explore_base"
-BASELINES = (PLAIN, CONTROL, EXPLORE_FINAL, EXPLORE_BASE)  # in the order of the report
 FEW_DIFFERING = 10
-ArmKey = tuple[str, int | None]
+AnyRow = Mapping[str, Any]
+RowT = TypeVar("RowT", bound=AnyRow)
 
 
-def arm_key(row: Row) -> ArmKey:
-    """Identity of an arm: its name and its k."""
-    return row["arm"], row["top_k"]
-
-
-def arm_label(key: ArmKey) -> str:
-    """Name of an arm for a reader: `plain`, `top-4 control`, `led_countdown (k=4)`."""
-    arm, top_k = key
-    if arm == CONTROL:
-        return f"top-{top_k} control"
-    return arm if top_k is None else f"{arm} (k={top_k})"
-
-
-def baseline_kind(row: Row) -> str:
-    """Which of BASELINES a comparison is with; explore_final and explore_base have an arm for every preset."""
-    return next(kind for kind in reversed(BASELINES) if row["baseline"].startswith(kind))
-
-
-def arms(rows: Iterable[Row]) -> list[ArmKey]:
-    """The distinct arms: plain first, then the controls, then the rest by name and k."""
-    rank = {PLAIN: 0, CONTROL: 1}
-    return sorted({arm_key(row) for row in rows}, key=lambda key: (rank.get(key[0], 2), key[0], key[1] or 0))
-
-
-def checkpoint_label(row: Row) -> str:
+def checkpoint_label(row: AnyRow) -> str:
     """`step 400`, or the checkpoint's own name where it has no RL step."""
     return str(row["checkpoint"]) if row["rl_step"] is None else f"step {row['rl_step']}"
 
 
-def checkpoints(rows: Iterable[Row]) -> list[str]:
+def checkpoints(rows: Iterable[AnyRow]) -> list[str]:
     """Distinct checkpoint names, in order of RL step; those without a step come last."""
     steps = {row["checkpoint"]: row["rl_step"] for row in rows}
     return sorted(steps, key=lambda name: (steps[name] is None, steps[name] or 0, name))
 
 
-def scored(results: Iterable[Row]) -> list[Row]:
+def scored(results: Iterable[ResultRow]) -> list[ResultRow]:
     """The rows with at least one complete problem."""
     return [row for row in results if row["pass_at_k"]]
 
 
-def all_ks(results: Iterable[Row]) -> list[int]:
+def all_ks(results: Iterable[ResultRow]) -> list[int]:
     """Every k any row reports, ascending."""
     return sorted({int(k) for row in results for k in row["pass_at_k"]})
-
-
-def headline_k(available: Sequence[int]) -> int:
-    """16 if it was measured, else the largest k. ValueError if there is none."""
-    if not available:
-        raise ValueError("no pass@k was measured: complete at least one problem and score again")
-    return 16 if 16 in available else max(available)
 
 
 def nearest_temperature(temperatures: Iterable[float], target: float = 1.0) -> float:
@@ -78,16 +44,18 @@ def spread(items: Sequence[str], count: int) -> list[str]:
     return [items[round(index * (len(items) - 1) / (count - 1))] for index in range(count)]
 
 
-def latest(rows: Iterable[Row], *keys: str) -> list[Row]:
-    """One row for each value of `keys`, the last written (a resumed run repeats steps), in order of `rl_step`."""
-    unique = {tuple(row[key] for key in keys): row for row in rows}
-    return sorted(unique.values(), key=lambda row: row["rl_step"])
+def latest(rows: Iterable[RowT], *keys: str) -> list[RowT]:
+    """One row for each value of `keys`, the last written (a resumed run repeats steps), in order of `rl_step`.
+
+    Rows of another kind of step, as a pretraining run's, are no part of the story of RL and are left out.
+    """
+    unique = {tuple(row[key] for key in keys): row for row in rows if "rl_step" in row}
+    return sorted(unique.values(), key=lambda row: int(row["rl_step"]))
 
 
-def rests_on_few(row: Row) -> bool:
+def rests_on_few(row: ComparisonRow) -> bool:
     """Whether so few problems differ (but some do) that a percentile interval is too narrow to be taken at its word."""
-    differing: int = row.get("problems_differing", FEW_DIFFERING)
-    return 0 < differing < FEW_DIFFERING
+    return 0 < row["problems_differing"] < FEW_DIFFERING
 
 
 def includes_zero(ci95: Sequence[float] | None) -> bool:

@@ -1,54 +1,46 @@
 """Tables of a study in Markdown, for its README: LED against its baselines, and what there was to choose from."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import product
 from pathlib import Path
+from typing import Any, TypeVar
 
+from led_rl.arm_card import EXPLORE_BASE, EXPLORE_FINAL, PLAIN, ArmCards
 from led_rl.errors import UserError
-from led_rl.records import Row, read_jsonl
-from led_rl.report.select import (
-    BASELINES,
-    CONTROL,
-    EXPLORE_FINAL,
-    LED_PREFIX,
-    arm_key,
-    arm_label,
-    arms,
-    baseline_kind,
-    checkpoint_label,
-    checkpoints,
-    headline_k,
-    includes_zero,
-)
+from led_rl.report.provenance import cards_of
+from led_rl.report.select import checkpoint_label, checkpoints, includes_zero
+from led_rl.schema import ComparisonRow, DecisionRow, FrontierRow, read_rows
+from led_rl.scores.decision_scores import layer_of
+from led_rl.scores.pass_at_k import headline_k
 
-SOURCES = ("pi", "led", "explore_final", "explore_base")
+SOURCES = ("pi", "led", EXPLORE_FINAL, EXPLORE_BASE)
 KINDS = ("decision", "forced")
 
 
 def matched_block(folder: Path) -> str:
-    """Each LED arm at every checkpoint against its baselines, at every temperature and at equal pass@1. ValueError
+    """Each LED arm at every checkpoint against its baselines, at every temperature and at equal pass@1. UserError
     without one."""
-    comparisons, frontiers = (
-        [row for row in read_jsonl(folder / "eval" / f"{name}.jsonl") if row["arm"].startswith(LED_PREFIX)]
-        for name in ("comparisons", "frontiers")
-    )
+    cards = cards_of(folder)
+    every = read_rows(folder / "eval" / "comparisons.jsonl", ComparisonRow)
+    comparisons = [row for row in every if cards.of(row).group == "led"]
+    frontiers = [
+        row for row in read_rows(folder / "eval" / "frontiers.jsonl", FrontierRow) if cards.of(row).group == "led"
+    ]
     if not comparisons:
         raise UserError(f"{folder}/eval/comparisons.jsonl holds no LED arm: evaluate one beside its baselines")
     k = headline_k([row["k"] for row in comparisons])
-    present = [name for name in BASELINES if any(baseline_kind(row) == name for row in comparisons)]
-    curves = [name for name in (CONTROL, EXPLORE_FINAL) if any(baseline_kind(row) == name for row in frontiers)]
+    present = cards.baselines_among(comparisons)
+    curves = [name for name in cards.baselines_among(frontiers) if name not in (PLAIN, EXPLORE_BASE)]
     columns = [*(f"- {name}" for name in present), *(f"pass@{k} at equal pass@1, - {name}" for name in curves)]
     lines = [f"| checkpoint | LED | T | k of pass@k | {' | '.join(columns)} |", "|" + "---|" * (4 + len(columns))]
-    for name, key in product(checkpoints(comparisons), arms(comparisons)):
-        own, above = (
-            [row for row in rows if (row["checkpoint"], arm_key(row)) == (name, key)]
-            for rows in (comparisons, frontiers)
-        )
+    for name, card in product(checkpoints(comparisons), cards.among(comparisons)):
+        own = [row for row in comparisons if row["checkpoint"] == name and cards.of(row) == card]
+        above = [row for row in frontiers if row["checkpoint"] == name and cards.of(row) == card]
         for temperature, which in product(sorted({row["temperature"] for row in own}), (1, k)):
-            here = {baseline_kind(row): row for row in own if (row["temperature"], row["k"]) == (temperature, which)}
-            curve = {baseline_kind(row): row for row in above if row["temperature"] == temperature and which == k}
-            compared = [*(here.get(kind) for kind in present), *(curve.get(kind) for kind in curves)]
-            cells = [checkpoint_label(own[0]), arm_label(key), f"{temperature:g}", str(which)]
+            here = _by_baseline([row for row in own if (row["temperature"], row["k"]) == (temperature, which)], cards)
+            curve = _by_baseline([row for row in above if row["temperature"] == temperature and which == k], cards)
+            compared = [*(here.get(family) for family in present), *(curve.get(family) for family in curves)]
+            cells = [checkpoint_label(own[0]), card.label, f"{temperature:g}", str(which)]
             lines.append(f"| {' | '.join([*cells, *(difference_cell(row, 2) for row in compared)])} |")
     lines += [
         "",
@@ -58,10 +50,18 @@ def matched_block(folder: Path) -> str:
     return "\n".join(lines)
 
 
+Compared = TypeVar("Compared", ComparisonRow, FrontierRow)
+
+
+def _by_baseline(rows: Sequence[Compared], cards: ArmCards) -> dict[str, Compared]:
+    """Rows by the family of what they are held against."""
+    return {cards.baseline_of(row).family: row for row in rows}
+
+
 def decisions_block(folder: Path) -> str:
     """At decision tokens and at forced ones, first and last checkpoint: how sure the final layer is, and what each
     source of exploration would do there. ValueError without a diagnosis."""
-    rows = read_jsonl(folder / "eval" / "decisions.jsonl")
+    rows = read_rows(folder / "eval" / "decisions.jsonl", DecisionRow)
     if not rows:
         raise UserError(f"{folder}/eval/decisions.jsonl holds no diagnosis: run scripts/diagnose.py")
     names = checkpoints(rows)
@@ -90,23 +90,23 @@ def decisions_block(folder: Path) -> str:
     return "\n".join(lines)
 
 
-def _shown(rows: Sequence[Row], kind: str) -> list[str]:
+def _shown(rows: Sequence[DecisionRow], kind: str) -> list[str]:
     """The sources of exploration, and at decision tokens the layer below the last two, which adapters there cannot
     reach."""
     if kind != KINDS[0]:
         return ["pi"]
-    layers = sorted({int(row["source"][6:]) for row in rows if row["source"].startswith("layer_")})
+    layers = sorted({layer for row in rows if (layer := layer_of(row["source"])) is not None})
     return [*SOURCES, *(f"layer_{layer}" for layer in layers[-2:-1])]
 
 
-def _mean(estimate: Row | None) -> str:
+def _mean(estimate: Mapping[str, Any] | None) -> str:
     if estimate is None:
         return ""
     low, high = estimate["ci95"]
     return f"{estimate['mean']:.3f} [{low:.3f}, {high:.3f}]"
 
 
-def difference_cell(row: Row | None, decimals: int) -> str:
+def difference_cell(row: Mapping[str, Any] | None, decimals: int) -> str:
     """A difference in points with its interval, bold where that excludes 0; empty where there is none."""
     if row is None or row["difference"] is None:
         return ""

@@ -18,6 +18,7 @@ from led_rl.scores.bootstrap import columns_ci, quantity_rng, without_dust
 from led_rl.tasks.countdown_trace import COMPUTATION
 
 FloatArray = NDArray[np.float64]
+LAYER = "layer_"
 REFERENCES = ("pi", "explore_final", "explore_base", "uniform")
 
 
@@ -84,7 +85,7 @@ def _scored(checkpoint: str, kind: str, part: Sequence[Row], everything: Sequenc
     layers = len(part[0]["entropy_nats"])
     found = []
     for source in sources:
-        own = layers if source == "pi" else int(source[6:]) if source.startswith("layer_") else None
+        own = layers if source == "pi" else layer_of(source)
         row: Row = {**common, "source": source}
         for name in ("entropy_nats", "mass_on_support"):
             row[name] = None if own is None else float(np.mean([one[name][own - 1] for one in part]))
@@ -102,6 +103,12 @@ def _scored(checkpoint: str, kind: str, part: Sequence[Row], everything: Sequenc
     return found
 
 
+def layer_of(source: str) -> int | None:
+    """The layer whose readout a source of exploration is, None for one that is no layer's."""
+    layer = source.removeprefix(LAYER)
+    return int(layer) if layer != source else None
+
+
 def _numbered(rows: Sequence[Row]) -> NDArray[np.intp]:
     """The problem of each row as a number."""
     names = sorted({row["problem_id"] for row in rows})
@@ -113,7 +120,7 @@ def _sources(rows: Sequence[Row]) -> dict[str, FloatArray]:
     """source -> (N, K)."""
     readouts = np.array([row["readouts"] for row in rows])
     pi = readouts[:, -1]
-    layers = {f"layer_{layer}": readouts[:, layer - 1] for layer in range(1, readouts.shape[1])}
+    layers = {f"{LAYER}{layer}": readouts[:, layer - 1] for layer in range(1, readouts.shape[1])}
     e = {name: np.array([row["e"][name] for row in rows]) for name in rows[0]["e"]}
     argmax = np.eye(pi.shape[-1])[pi.argmax(-1)]
     return {"pi": pi, **e, "uniform": np.full_like(pi, 1 / pi.shape[-1]), "argmax": argmax, **layers}

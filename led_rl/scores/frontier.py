@@ -15,7 +15,6 @@ from led_rl.scores.bootstrap import LEVEL, RESAMPLES, resampled_means, without_d
 
 FloatArray = NDArray[np.float64]
 
-LARGEST_K = 16
 OUTSIDE_ALLOWED = 0.05  # share of resamples without a difference, beyond which the rest would be a selection
 
 
@@ -25,13 +24,6 @@ class Advantage(NamedTuple):
     pass_at_1: float
     difference: float | None
     ci95: list[float] | None
-
-
-def frontier_k(available: Sequence[int]) -> int:
-    """The K of a frontier: the largest k <= 16. ValueError if there is none."""
-    if not any(k <= LARGEST_K for k in available):
-        raise ValueError(f"k={list(available)}: none is <= {LARGEST_K}; pass `ks(n)`")
-    return max(k for k in available if k <= LARGEST_K)
 
 
 def frontier_at(pass_at_1: FloatArray, points: FloatArray) -> FloatArray:

@@ -3,12 +3,15 @@
 n samples a problem, c of them correct, 1 <= k <= n. Shapes: P problems.
 """
 
+from collections.abc import Sequence
 from typing import overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 FloatArray = NDArray[np.float64]
+
+LARGEST_HEADLINE_K = 16
 
 
 @overload
@@ -40,6 +43,17 @@ def ks(n: int) -> list[int]:
         raise ValueError(f"n={n}: pass@k needs at least one sample a problem; set num_samples >= 1")
     powers = [1 << exponent for exponent in range(n.bit_length())]
     return powers if powers[-1] == n else [*powers, n]
+
+
+def headline_k(available: Sequence[int]) -> int:
+    """The k that tables, sentences and frontiers speak of: the largest that was measured and is at most 16.
+
+    ValueError if there is none.
+    """
+    measured = [k for k in available if k <= LARGEST_HEADLINE_K]
+    if not measured:
+        raise ValueError(f"k={list(available)}: none is at most {LARGEST_HEADLINE_K}; complete a problem, then score")
+    return max(measured)
 
 
 def pass_at_ks(n: int, c: ArrayLike) -> FloatArray:

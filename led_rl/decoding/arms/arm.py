@@ -1,0 +1,101 @@
+"""What an arm is: its card, and how to build its sampler."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Protocol
+
+from led_rl.arm_card import ArmCard
+from led_rl.decoding.samplers import Sampler, Truncation
+from led_rl.errors import UserError
+from led_rl.models.lens import Lens
+
+Build = Callable[[float, Lens, tuple[int, ...]], Sampler]
+"""(temperature, model, tokens that are always fed as themselves: end tokens and `</think>`) -> sampler. UserError if
+the model is too small for the arm."""
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One way of decoding.
+
+    Attributes:
+        card: its name, family, settings, and what it is to be compared with.
+        build: how to make its sampler for one model and temperature.
+        needs_base: the model must be a `PairedLens`, with the run's base beside the policy.
+        alone: it feeds mixtures of embeddings, so it cannot share the engine's rows with other arms.
+    """
+
+    card: ArmCard
+    build: Build
+    needs_base: bool = False
+    alone: bool = False
+
+    @property
+    def name(self) -> str:
+        return self.card.name
+
+    @property
+    def top_k(self) -> int | None:
+        return self.card.top_k
+
+    @property
+    def key(self) -> str:
+        return self.card.key
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        return self.card.settings
+
+
+@dataclass(frozen=True)
+class Matched:
+    """Truncation that every arm shares.
+
+    Args:
+        top_p: nucleus mass
+        min_p: smallest relative probability
+    """
+
+    top_p: float = 1.0
+    min_p: float = 0.0
+
+    def truncation(self, temperature: float, top_k: int) -> Truncation:
+        return Truncation(temperature, top_k, self.top_p, self.min_p)
+
+    @property
+    def settings(self) -> dict[str, float]:
+        """For an arm's record."""
+        return asdict(self)
+
+
+class ArmFamily(Protocol):
+    """Arms that one file knows how to name and build."""
+
+    def names(self) -> Sequence[str]:
+        """Every name that may be typed, settings after an `@` left out."""
+        ...
+
+    def arms(self, name: str, changes: Mapping[str, str], matched: Matched, others: Sequence[ArmCard]) -> list[Arm]:
+        """The arms that a name stands for, mostly one.
+
+        Args:
+            name: one of `names()`.
+            changes: settings typed after it, `@depth=12` as {"depth": "12"}.
+            matched: truncation that every arm shares.
+            others: cards of all arms named beside it whose family does not ask for others itself.
+
+        Raises:
+            UserError: for a setting that these arms do not have.
+        """
+        ...
+
+    @property
+    def asks_for_others(self) -> bool:
+        """Whether `arms` looks at the other arms, as a control does that takes its k from them."""
+        ...
+
+
+def no_changes(name: str, changes: Mapping[str, Any]) -> None:
+    """UserError if settings were typed after the name of an arm that has none."""
+    if changes:
+        raise UserError(f"arm {name!r} takes no settings after an '@', and {dict(changes)} were given: leave them out")

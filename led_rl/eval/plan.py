@@ -1,0 +1,111 @@
+"""What an evaluation will do, resolved and checked before long work begins: models, task, arms, budget, folder."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from led_rl.decoding.arms import Arm, default_arms, resolve
+from led_rl.errors import UserError
+from led_rl.eval.config import PRECISIONS, EvalConfig
+from led_rl.eval.sampling import Setting
+from led_rl.eval.targets import Target, Targets, find_targets
+from led_rl.models.lens import Lens
+from led_rl.models.loading import Policy, load_policy
+from led_rl.models.paired import PairedLens
+from led_rl.models.prompting import PromptConfig, think_tokens
+from led_rl.tasks.countdown import CountdownConfig
+from led_rl.tasks.problem import Task
+from led_rl.tasks.registry import TaskConfig, load_task
+
+DEFAULT_MAX_NEW_TOKENS = 1024
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything an evaluation needs to know before it loads a model.
+
+    Attributes:
+        targets: the models to evaluate, and the run they belong to.
+        base: the run's base, if an arm reads it beside the policy.
+        task, task_config, prompt: what is asked, and how.
+        arms: ways of decoding; none until `with_default_arms`, if none were named.
+        max_new_tokens: budget of a sample.
+        eval_dir: where records go.
+    """
+
+    targets: Targets
+    base: Target | None
+    task: Task
+    task_config: TaskConfig
+    prompt: PromptConfig
+    arms: tuple[Arm, ...]
+    max_new_tokens: int
+    eval_dir: Path
+
+    def with_default_arms(self, vocabulary: int, config: EvalConfig) -> "Plan":
+        """The same with the arms that suit the vocabulary, if none were named."""
+        return self if self.arms else replace(self, arms=tuple(resolve(default_arms(vocabulary), config.matched)))
+
+
+def plan_evaluation(config: EvalConfig) -> Plan:
+    """Resolve a configuration. UserError on any bad input."""
+    targets = find_targets(config.ckpt, config.steps)
+    recorded = targets.run.config() if targets.run else {}
+    task_config = config.task or recorded_task(recorded)
+    prompt = config.prompt or PromptConfig(**recorded.get("prompt", {}))
+    budget = config.max_new_tokens or recorded_budget(recorded)
+    home = Path(config.output_dir) if config.output_dir else targets.home
+    arms = resolve(config.arms, config.matched) if config.arms is not None else []
+    needy = [arm.name for arm in arms if arm.needs_base]
+    base = targets.base if needy else None
+    if needy and base is None:
+        raise UserError(
+            f"arm {needy[0]!r} runs a run's base beside the policy, and {config.ckpt} belongs to no run that records "
+            "its base: name a run folder or one of its checkpoints"
+        )
+    return Plan(targets, base, load_task(task_config), task_config, prompt, tuple(arms), budget, home / "eval")
+
+
+def recorded_task(recorded: dict[str, Any]) -> TaskConfig:
+    """The task a run was trained on, from its config.yaml."""
+    if "task" in recorded:
+        task = dict(recorded["task"])
+        return TaskConfig(**{**task, "countdown": CountdownConfig(**task["countdown"])})
+    if "countdown" in recorded:
+        return TaskConfig(countdown=CountdownConfig(**recorded["countdown"]))
+    raise UserError("this model is not of a run that records its task: name one, with --task.name")
+
+
+def recorded_budget(recorded: dict[str, Any]) -> int:
+    """The completion length a run was trained with, from its config.yaml."""
+    budget: int | None = recorded.get("grpo", {}).get("max_completion_length")
+    return budget or recorded.get("probe", {}).get("max_new_tokens") or DEFAULT_MAX_NEW_TOKENS
+
+
+def load_target(target: Target, config: EvalConfig) -> Policy:
+    """A model of the plan, in the precision of the evaluation."""
+    return load_policy(target.source, PRECISIONS[config.precision], config.trust_remote_code)
+
+
+def lens_of(arm: Arm, policy: Policy, base: Policy | None) -> Lens:
+    """The policy as this arm reads it: beside its base if it needs that."""
+    return PairedLens(policy.model, base.model) if arm.needs_base and base else Lens(policy.model)
+
+
+def hard_tokens(policy: Policy) -> tuple[int, ...]:
+    """Tokens that an arm which feeds mixtures feeds as themselves."""
+    think_end = think_tokens(policy.tokenizer).end
+    return (*policy.end_tokens, *([] if think_end is None else [think_end]))
+
+
+def joint_passes(plan: Plan, temperatures: list[float]) -> list[list[Setting]]:
+    """The settings that one pass of the engine samples together: those of a checkpoint that read the same models and
+    feed the tokens they draw."""
+    passes: list[list[Setting]] = []
+    for target in plan.targets.models:
+        settings = [Setting(target, arm, temperature) for arm in plan.arms for temperature in temperatures]
+        joint = [setting for setting in settings if not setting.arm.alone]
+        for needs_base in (False, True):
+            passes.append([setting for setting in joint if setting.arm.needs_base == needs_base])
+        passes.extend([setting] for setting in settings if setting.arm.alone)
+    return [settings for settings in passes if settings]

@@ -1,0 +1,114 @@
+"""What `eval.json` says: the settings that all samples of a folder share, its arms and models, and what made them.
+
+An evaluation goes on in the folder it began: what would make its samples differ from those that are there is refused,
+and everything else adds to them.
+"""
+
+import dataclasses
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, cast
+
+from led_rl.decoding.arms import Arm
+from led_rl.errors import UserError
+from led_rl.eval.config import EvalConfig
+from led_rl.eval.plan import Plan, recorded_task
+from led_rl.models.loading import fingerprint
+from led_rl.records import write_jsonl
+from led_rl.run_folder import provenance
+from led_rl.schema import EvalRecord, ModelRecord, ProblemRow, RunRecord, read_record, read_rows
+from led_rl.tasks.problem import Problem, Task
+from led_rl.tasks.registry import seen_in_training
+
+_LOG = logging.getLogger(__name__)
+
+OUR_ENGINE = "engine"
+
+
+def shared_settings(config: EvalConfig, plan: Plan, marks_thinking: bool) -> dict[str, Any]:
+    """Settings that every sample of a folder must share."""
+    return {
+        "task": dataclasses.asdict(plan.task_config),
+        "prompt": dataclasses.asdict(plan.prompt),
+        "split": config.split,
+        "seed": config.seed,
+        "num_samples": config.num_samples,
+        "max_new_tokens": plan.max_new_tokens,
+        "matched": dataclasses.asdict(config.matched),
+        "precision": config.precision,
+        "engine": OUR_ENGINE,
+        "common_random_numbers": True,
+        "thinking": "marked" if marks_thinking else "whole response",
+    }
+
+
+def extended_record(
+    config: EvalConfig, plan: Plan, settings: dict[str, Any], problems: Sequence[Problem], processes: int
+) -> EvalRecord:
+    """What `eval.json` is to hold: what it held, with this session's arms and models.
+
+    UserError where the folder holds samples that were drawn under other settings or from other weights.
+    """
+    before = check_record(plan, settings)
+    models: dict[str, ModelRecord] = dict(before["models"]) if before else {}
+    for target in dict.fromkeys([*plan.targets.models, *([plan.base] if plan.base else [])]):
+        now: ModelRecord = {"source": target.source, "fingerprint": fingerprint(target.source)}
+        if target.checkpoint in models and models[target.checkpoint]["fingerprint"] != now["fingerprint"]:
+            raise UserError(
+                f"{plan.eval_dir} holds samples of other weights under the name {target.checkpoint!r}: "
+                "remove that folder, or give another --output_dir"
+            )
+        models[target.checkpoint] = now
+    arms: Sequence[Arm] = plan.arms
+    record: dict[str, Any] = {
+        **settings,
+        "n": config.num_samples,
+        "num_problems": max(config.num_problems, before["num_problems"] if before else 0),
+        "arms": {**(before["arms"] if before else {}), **{arm.key: arm.card.record() for arm in arms}},
+        "models": models,
+        "sessions": [*(before["sessions"] if before else []), provenance({"seed": config.seed})],
+        "contamination": _contamination(plan, problems),
+        "processes": processes,
+    }
+    return cast(EvalRecord, record)
+
+
+def check_record(plan: Plan, settings: dict[str, Any]) -> EvalRecord | None:
+    """The record that the folder holds, None if it holds none; UserError if it was made under other settings."""
+    path = plan.eval_dir / "eval.json"
+    if not path.exists():
+        return None
+    before = read_record(path, EvalRecord)
+    for key, value in settings.items():
+        if before.get(key) != value:
+            raise UserError(
+                f"{plan.eval_dir} holds samples with {key}={before.get(key)!r}, and {value!r} is asked for: "
+                "give the same settings, or another --output_dir"
+            )
+    return before
+
+
+def record_problems(eval_dir: Path, task: Task, problems: Sequence[Problem]) -> None:
+    """Add to `problems.jsonl` what is asked; problems that are there already stay as they are."""
+    path = eval_dir / "problems.jsonl"
+    rows = {row["problem_id"]: row for row in read_rows(path, ProblemRow)}
+    for problem in problems:
+        row: ProblemRow = {"problem_id": problem.id, "question": task.prompt(problem), "gold": problem.answer}
+        rows.setdefault(problem.id, row)
+    write_jsonl(path, rows.values())
+
+
+def _contamination(plan: Plan, problems: Sequence[Problem]) -> dict[str, Any] | None:
+    """How many of these problems the run was trained on, by id or wording; None where no run says what it saw."""
+    run = plan.targets.run
+    if run is None or not run.record_file.exists():
+        return None
+    count = dict(read_record(run.record_file, RunRecord)["sessions"][-1]).get("training_problems")
+    if not isinstance(count, int):
+        return None
+    recorded = run.config()
+    seen = seen_in_training(recorded_task(recorded), count, recorded["seed"], problems)
+    if seen:
+        _LOG.warning("%d of %d problems were seen in training: %s ..", len(seen), len(problems), seen[0])
+    return {"training_problems": count, "problems": len(problems), "seen": seen}

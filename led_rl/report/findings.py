@@ -1,0 +1,57 @@
+"""A study's findings in Markdown, for a README: sentences, a table, and what made them."""
+
+from pathlib import Path
+
+from led_rl.arm_card import ArmCards
+from led_rl.report.headlines import headlines
+from led_rl.report.provenance import DIRTY, cards_of, made_by, sessions_of
+from led_rl.report.select import checkpoint_label, checkpoints, nearest_temperature
+from led_rl.schema import EvalRecord, ProbeRow, ResultRow, read_record, read_rows
+from led_rl.scores.pass_at_k import headline_k
+from led_rl.scores.scoring import Scores
+
+
+def results_block(folder: Path) -> str:
+    """The sentences, a table at the temperature nearest 1, and what made them."""
+    scores, cards = Scores.read(folder / "eval"), cards_of(folder)
+    sentences = headlines(read_rows(folder / "probe.jsonl", ProbeRow), scores, cards)
+    made = _made_by(folder)
+    return "\n".join([*(f"- {sentence}" for sentence in sentences), "", *_table(scores.results, cards), "", made])
+
+
+def _table(results: list[ResultRow], cards: ArmCards) -> list[str]:
+    temperature = nearest_temperature(row["temperature"] for row in results)
+    k = str(headline_k([int(k) for k in results[0]["pass_at_k"]]))
+    lines = [
+        f"| checkpoint | arm (T = {temperature:g}) | pass@1 | pass@{k} | tokens a sample |",
+        "|---|---|---|---|---|",
+    ]
+    for checkpoint in checkpoints(results):
+        for card in cards.among(results):
+            for row in results:
+                if row["checkpoint"] == checkpoint and cards.of(row) == card and row["temperature"] == temperature:
+                    cells = [checkpoint_label(row), card.label, _level(row, "1"), _level(row, k)]
+                    lines.append(f"| {' | '.join(cells)} | {row['mean_length_tokens']:.1f} |")
+    return lines
+
+
+def _level(row: ResultRow, k: str) -> str:
+    interval = row["pass_at_k_ci95"][k]
+    level = f"{100 * row['pass_at_k'][k]:.1f}"
+    return level if interval is None else f"{level} [{100 * interval[0]:.1f}, {100 * interval[1]:.1f}]"
+
+
+def _made_by(folder: Path) -> str:
+    evaluation = read_record(folder / "eval" / "eval.json", EvalRecord)
+    commands = []
+    for sessions in sessions_of(folder):
+        earlier = sum(session["git_dirty"] for session in sessions[:-1])
+        note = f" (of {len(sessions)} sessions {earlier} earlier ones {DIRTY})" if earlier else ""
+        commands.append(made_by(sessions[-1]) + note)
+    versions = evaluation["sessions"][-1]["versions"]
+    return (
+        f"{evaluation['num_problems']} problems of the {evaluation['split']} split x {evaluation['n']} samples, seed "
+        f"{evaluation['seed']}, common random numbers in all arms; 95% bootstrap intervals over problems. Made by "
+        f"{' and '.join(commands)}, with torch {versions['torch']}, transformers {versions['transformers']}, trl "
+        f"{versions['trl']}."
+    )

@@ -1,0 +1,79 @@
+"""The speed claims in Markdown, from the records of the benchmarks."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from led_rl.report.provenance import made_by
+from led_rl.schema import BenchRecord, read_record
+
+GRID_TOGETHER, BOUND = "grid_together", "bound"  # as led_rl.decoding.bench names them
+
+
+def speed_block(decoding: Path, grpo: Path) -> str:
+    """The speed claims in Markdown: the headline rows of `bench_decoding.py`'s files, and `bench_grpo.py`'s ratio.
+
+    Args:
+        decoding: a folder of JSON files.
+        grpo: one JSON file.
+    """
+    columns = ("model", "dtype", "what", "against", "tokens/s", "ratio", "shared", "peak MiB")
+    lines = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
+    commands: list[BenchRecord] = []
+    every: list[dict[str, Any]] = []
+    for path in sorted(decoding.glob("*.json")):
+        measured = read_record(path, BenchRecord)
+        commands.append(measured)
+        main = [row for row in measured["rows"] if "varied" not in row]
+        every += main
+        peaks = {(row["model"], row["dtype"], row["temperature"], row["arm"]): row["peak_mib"] for row in main}
+        for row in main:
+            if row["headline"]:
+                cells = [row["model"], row["dtype"], _what(row), row["baseline"], f"{row['tokens_per_s']:.0f}"]
+                base = peaks[row["model"], row["dtype"], row["temperature"], row["baseline"]]
+                numbers = f"{row['ratio']:.2f} | {row['shared']:.2f} | {row['peak_mib']:.0f} ({base:.0f})"
+                lines.append(f"| {' | '.join(cells)} | {numbers} |")
+    steps = read_record(grpo, BenchRecord)
+    (stock, stock_rollouts), (engine, rollouts) = (
+        [median([row[name] for row in steps["rows"] if row["rollouts"] == kind]) for name in ("step_s", "rollout_s")]
+        for kind in ("trl", "engine")
+    )
+    ratio = dict(steps)["ratio"]
+    machine = steps["machine"]
+    made = "; ".join(made_by(one) for one in [*commands, steps])
+    return "\n".join(
+        [
+            *lines,
+            "",
+            *_sentence(
+                every,
+                GRID_TOGETHER,
+                "Four arms at three temperatures, as a default evaluation has them, in one pass of the engine against "
+                "one after another: ",
+            ),
+            *_sentence(
+                every,
+                BOUND,
+                "What is possible in one batch: the matrix products and the attention of these samples, each distinct "
+                "prefix once, and nothing else, against generate: ",
+            ),
+            f"A GRPO step of the default run takes {engine:.2f} s with the engine's rollouts ({rollouts:.2f} s of it) "
+            f"and {stock:.2f} s with stock TRL's ({stock_rollouts:.2f} s of it): {ratio:.2f} times the steps per "
+            "second. Shared: tokens that one computed position serves, for samples of a prompt share it as long as "
+            "they agree. Peak memory is the process's; the baseline's is in brackets. Medians, on "
+            f"{machine['cpus']} cores ({machine['processor']}). Made by {made}.",
+        ]
+    )
+
+
+def _sentence(rows: Sequence[Mapping[str, Any]], arm: str, says: str) -> list[str]:
+    """What an arm's ratios are, as far as it was measured."""
+    ratios = [f"{row['ratio']:.2f} ({row['model']}, {row['dtype']})" for row in rows if row["arm"] == arm]
+    return [f"{says}{', '.join(ratios)}.", ""] if ratios else []
+
+
+def _what(row: Mapping[str, Any]) -> str:
+    if row["arm"] != "led":
+        return f"engine, {row['arm']}"
+    return f"engine, LED, T = {row['temperature']:g}, {100 * row['explored_rate']:.0f}% of tokens explore"

@@ -1,0 +1,516 @@
+"""What every record holds: the keys of each JSON and JSONL file that led_rl writes, with their units, and their reader.
+
+`read_rows` and `read_record` check keys and types as they read, and an error names the file and the line. Records that
+were made before a key existed are filled in here and nowhere else. `python -m led_rl.schema` prints docs/records.md.
+Fractions lie in 0..1; `ci95` is [low, high] of a 95% bootstrap interval, null where one problem gives none.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import (
+    Annotated,
+    Any,
+    Literal,
+    NotRequired,
+    TypeVar,
+    cast,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError, with_config
+from typing_extensions import TypedDict, is_typeddict
+
+from led_rl.arm_card import ArmCards
+from led_rl.errors import UserError
+from led_rl.records import iter_lines, read_json
+
+CLOSED = ConfigDict(extra="forbid", strict=True)
+OPEN = ConfigDict(extra="allow", strict=True)  # metrics of a trainer or a benchmark: numbers under names of their own
+
+Interval = Annotated[list[float] | None, "95% bootstrap interval [low, high]"]
+Text = Literal["own", "reference"]
+
+
+# -- what made a record ------------------------------------------------------------------------------------------------
+
+
+@with_config(OPEN)
+class Session(TypedDict):
+    """One run of a command: what made a record, or a part of it. Further keys are facts of that command."""
+
+    command: Annotated[str, "as it was typed"]
+    git_sha: Annotated[str | None, "commit of the code; null outside a checkout"]
+    git_dirty: Annotated[bool, "whether tracked files differed from that commit"]
+    versions: Annotated[dict[str, str], "of Python and the packages that matter"]
+    seeds: Annotated[dict[str, int], "by what they seed"]
+    machine: Annotated[dict[str, Any], "platform, processor, cpus"]
+    started: Annotated[str, "UTC, ISO 8601"]
+
+
+@with_config(CLOSED)
+class RunRecord(TypedDict):
+    """`run.json`: what made a run folder. A run that was resumed has several sessions."""
+
+    sessions: list[Session]
+
+
+# -- training ----------------------------------------------------------------------------------------------------------
+
+
+@with_config(OPEN)
+class TrainRow(TypedDict):
+    """`train.jsonl`: training metrics, a row a logging step. Further keys: `reward_<name>`, and what a rollout adds."""
+
+    rl_step: int
+    reward: NotRequired[Annotated[float, "mean over completions, rewards weighted and summed"]]
+    reward_std: NotRequired[Annotated[float, "standard deviation within groups, their mean"]]
+    zero_std_groups_rate: NotRequired[Annotated[float, "fraction of groups whose completions earned the same"]]
+    entropy_sampling_nats: NotRequired[
+        Annotated[float, "final layer's, at the sampling temperature, on what was sampled: not comparable over steps"]
+    ]
+    length_tokens: NotRequired[Annotated[float, "mean completion length"]]
+    truncated_rate: NotRequired[Annotated[float, "fraction of completions that the budget ended"]]
+    loss: NotRequired[float]
+    kl_nats: NotRequired[Annotated[float, "to the reference model, where beta > 0"]]
+    grad_norm: NotRequired[float]
+    learning_rate: NotRequired[float]
+    step_s: NotRequired[Annotated[float, "seconds of a step"]]
+    rollout_s: NotRequired[Annotated[float, "seconds of its rollouts"]]
+
+
+@with_config(CLOSED)
+class ProbeRow(TypedDict):
+    """`probe.jsonl`: entropy of every layer at T = 1 on one probe text, with or without the final norm."""
+
+    rl_step: NotRequired[Annotated[int, "step of GRPO"]]
+    pretrain_step: NotRequired[Annotated[int, "step of pretraining or warm-up, in place of rl_step"]]
+    text: Annotated[Text, "own: the checkpoint's samples; reference: fixed text"]
+    final_norm: Annotated[bool, "whether intermediate states pass the final norm before the head"]
+    entropy_nats: Annotated[list[float], "layers 1 to L, mean over tokens"]
+    entropy_final_nats: Annotated[float, "layer L"]
+    entropy_intermediate_nats: Annotated[float, "mean over the layers of LED's window below L"]
+    tokens: Annotated[int, "positions measured"]
+    mean_length_tokens: Annotated[float, "of the texts"]
+
+
+# -- evaluation --------------------------------------------------------------------------------------------------------
+
+
+@with_config(CLOSED)
+class ModelRecord(TypedDict):
+    """Whose weights were sampled."""
+
+    source: Annotated[str, "folder or Hub id"]
+    fingerprint: Annotated[str, "hash of the weights"]
+
+
+@with_config(CLOSED)
+class ArmRecord(TypedDict):
+    """What an arm says of itself (`led_rl.arm_card.ArmCard`)."""
+
+    name: Annotated[str, "as on the command line"]
+    top_k: Annotated[int | None, "k of its truncation"]
+    family: Annotated[str, "arms of a family are one method under other settings"]
+    group: Literal["plain", "control", "led", "explore", "rival", "weights"]
+    label: Annotated[str, "for figures and tables"]
+    as_baseline: Annotated[str, "what a sentence calls it after `against`"]
+    compared_with: Annotated[list[str], "keys of the arms it is held against"]
+    settings: Annotated[dict[str, Any], "all that makes it"]
+
+
+@with_config(CLOSED)
+class EvalRecord(TypedDict):
+    """`eval/eval.json`: the settings that every sample of an evaluation shares, its arms, models and sessions."""
+
+    task: Annotated[dict[str, Any], "name and options of the task"]
+    prompt: Annotated[dict[str, Any], "system prompt and chat template options"]
+    split: str
+    seed: int
+    num_samples: Annotated[int, "samples a problem, n"]
+    n: Annotated[int, "the same"]
+    num_problems: int
+    max_new_tokens: Annotated[int, "budget of a sample"]
+    matched: Annotated[dict[str, float], "truncation that all arms share"]
+    precision: str
+    engine: Annotated[str, "which engine drew the samples: engine or vllm"]
+    common_random_numbers: Annotated[bool, "whether arms share the random numbers of a sample"]
+    thinking: Annotated[str, "marked: LED acts between <think> and </think>; whole response: everywhere"]
+    arms: Annotated[dict[str, ArmRecord], "by key"]
+    models: Annotated[dict[str, ModelRecord], "by checkpoint"]
+    contamination: Annotated[dict[str, Any] | None, "problems that training saw; null where no run says what it saw"]
+    processes: int
+    sessions: list[Session]
+
+
+@with_config(CLOSED)
+class ProblemRow(TypedDict):
+    """`eval/problems.jsonl`: what was asked, once for all samples."""
+
+    problem_id: str
+    question: Annotated[str, "the task's prompt"]
+    gold: Annotated[str, "a right answer, as the task states it"]
+
+
+class CellKey(TypedDict):
+    """Which checkpoint and arm a row is of."""
+
+    checkpoint: str
+    rl_step: Annotated[int | None, "null for a model that is no checkpoint of a run"]
+    arm: Annotated[str, "name of the arm"]
+    top_k: Annotated[int | None, "its k; together with `arm` it identifies the arm"]
+
+
+@with_config(CLOSED)
+class SampleRow(CellKey):
+    """`eval/samples/<checkpoint>/<arm>-T<temperature>.rank<r>.jsonl`: one graded sample."""
+
+    temperature: float
+    problem_id: str
+    sample: Annotated[int, "0 .. n - 1"]
+    correct: bool
+    status: Annotated[str, "correct, wrong, or why there is no answer"]
+    answer: Annotated[str | None, "as the grader read it"]
+    length_tokens: int
+    truncated: Annotated[bool, "whether the budget ended it"]
+    completion: Annotated[str, "the text, end token left out"]
+    wall_s: Annotated[float, "its share of the seconds its batch took"]
+
+
+@with_config(CLOSED)
+class ResultRow(CellKey):
+    """`eval/results.jsonl`: pass@k of a cell (checkpoint, arm, temperature) over its complete problems."""
+
+    temperature: float
+    problems: Annotated[int, "complete ones, which all else here is over"]
+    incomplete_problems: Annotated[int, "planned or begun ones that lack samples"]
+    n: Annotated[int, "samples a problem"]
+    pass_at_k: Annotated[dict[str, float], "by k, unbiased, fractions; {} without a complete problem"]
+    pass_at_k_ci95: Annotated[dict[str, Interval], "by k"]
+    mean_length_tokens: float | None
+    truncated_rate: Annotated[float | None, "fraction of samples that the budget ended"]
+    status_counts: Annotated[dict[str, int], "samples by the grader's status"]
+    tokens_per_s: Annotated[float | None, "what the evaluation cost, arms sharing their batches; no speed of an arm"]
+
+
+@with_config(CLOSED)
+class ComparisonRow(CellKey):
+    """`eval/comparisons.jsonl`: an arm minus one that it is compared with, same problems and temperature."""
+
+    baseline: Annotated[str, "name of the other arm"]
+    baseline_top_k: Annotated[int | None, "its k"]
+    temperature: float
+    k: Annotated[int, "of pass@k"]
+    difference: Annotated[float, "arm minus baseline, a fraction"]
+    ci95: Interval
+    problems: int
+    problems_differing: Annotated[int, "problems in which the two differ, which is what the interval rests on"]
+
+
+@with_config(CLOSED)
+class FrontierRow(CellKey):
+    """`eval/frontiers.jsonl`: pass@k of an arm above another's curve over temperatures, read at equal pass@1."""
+
+    baseline: str
+    baseline_top_k: int | None
+    baseline_temperatures: Annotated[list[float], "the points of its curve"]
+    temperature: Annotated[float, "the arm's"]
+    k: int
+    pass_at_1: Annotated[float, "the arm's"]
+    difference: Annotated[float | None, "a fraction; null where the curve does not reach that pass@1"]
+    ci95: Interval
+    problems: int
+
+
+@with_config(CLOSED)
+class SlopeRow(CellKey):
+    """`eval/slopes.jsonl`: does pass@k still rise with temperature?"""
+
+    k: int
+    slope: Annotated[float, "fraction per unit of temperature, least squares"]
+    ci95: Interval
+    temperatures: list[float]
+    problems: int
+
+
+@with_config(CLOSED)
+class ChangeRow(TypedDict):
+    """`eval/changes.jsonl`: a later checkpoint minus the first, same arm and temperature, on the same problems."""
+
+    arm: str
+    top_k: int | None
+    temperature: float
+    k: int
+    from_step: int
+    to_step: int
+    checkpoint: Annotated[str, "the later one"]
+    difference: Annotated[float, "a fraction"]
+    ci95: Interval
+    problems: int
+    problems_differing: int
+
+
+@with_config(CLOSED)
+class CountsCell(CellKey):
+    """Right samples of a cell's problems, in the order of the record's `problem_ids`."""
+
+    temperature: float
+    correct: Annotated[list[int | None], "0 .. n; null where the cell lacks samples of that problem"]
+
+
+@with_config(CLOSED)
+class CountsRecord(TypedDict):
+    """`eval/counts.json.gz`: right samples by problem and cell, from which all intervals can be made again."""
+
+    n: Annotated[int, "samples a problem"]
+    problem_ids: list[str]
+    cells: list[CountsCell]
+
+
+# -- diagnosis ---------------------------------------------------------------------------------------------------------
+
+
+@with_config(CLOSED)
+class Estimate(TypedDict):
+    """A mean with its interval over problems."""
+
+    mean: float | None
+    ci95: Interval
+
+
+@with_config(CLOSED)
+class DecisionRow(TypedDict):
+    """`eval/decisions.jsonl`: at one kind of token, how sure the model is and what one source is worth."""
+
+    checkpoint: str
+    rl_step: int | None
+    kind: Annotated[str, "decision, forced, again, off or all"]
+    positions: int
+    problems: int
+    valued_positions: Annotated[int, "those at which rollouts gave each candidate a value"]
+    token_share: Annotated[float, "fraction of all tokens"]
+    explored_share: Annotated[float, "fraction of LED's exploration that falls here"]
+    p1: Annotated[Estimate, "largest probability of the final layer"]
+    explored_rate: Annotated[Estimate, "1 - p1"]
+    entropy_final_nats: Estimate
+    legal_words: Annotated[Estimate, "words that the grammar allows there"]
+    source: Annotated[str, "pi, layer_<l>, led, explore_final, explore_base, uniform or argmax"]
+    entropy_nats: Annotated[float | None, "of a layer's readout"]
+    mass_on_support: Annotated[float | None, "a layer's probability of the k candidates"]
+    legality: Annotated[dict[str, Any] | None, "mass on legal words, by position and weighted by exploration"]
+    worth: Annotated[dict[str, Any] | None, "value and mass on good candidates, likewise"]
+    minus: Annotated[dict[str, Any], "paired differences from other sources"]
+
+
+@with_config(CLOSED)
+class DecisionsRecord(TypedDict):
+    """`eval/decisions.json`: settings, weights and sessions of a diagnosis."""
+
+    settings: dict[str, Any]
+    models: dict[str, ModelRecord]
+    sessions: list[Session]
+
+
+@with_config(OPEN)
+class DecisionPositionRow(TypedDict):
+    """`eval/decisions_positions.jsonl`: one token of a trace, with every layer's readout on the candidates."""
+
+    checkpoint: str
+    rl_step: int | None
+    problem_id: str
+
+
+# -- studies and benchmarks --------------------------------------------------------------------------------------------
+
+
+@with_config(CLOSED)
+class CellRecord(TypedDict):
+    """`cells/<name>/cell.json`: one recipe of a search."""
+
+    name: str
+    why: Annotated[str, "the question it asks"]
+    differs: Annotated[str, "options in which it differs from the search's start"]
+
+
+@with_config(CLOSED)
+class SearchRow(TypedDict):
+    """`search.jsonl`: one recipe of a search: entropies and scores before and after, LED against its baselines."""
+
+    cell: str
+    why: str
+    differs: str
+    rl_steps: int
+    wall_s: Annotated[float, "training and probe"]
+    before: Annotated[dict[str, Any], "step 0: entropies (nats), pass@1 and pass@16, slope"]
+    after: Annotated[dict[str, Any], "last step, likewise"]
+    led_minus: Annotated[list[dict[str, Any]], "arm, temperature, and a difference by family of baseline"]
+
+
+@with_config(OPEN)
+class BenchRecord(Session):
+    """`results/speed/**.json`: a session with the rows that it measured."""
+
+    rows: Annotated[list[dict[str, Any]], "one measurement each"]
+
+
+FILES: dict[str, type] = {
+    "run.json": RunRecord,
+    "train.jsonl": TrainRow,
+    "probe.jsonl": ProbeRow,
+    "eval/eval.json": EvalRecord,
+    "eval/problems.jsonl": ProblemRow,
+    "eval/samples/**/*.jsonl": SampleRow,
+    "eval/results.jsonl": ResultRow,
+    "eval/comparisons.jsonl": ComparisonRow,
+    "eval/frontiers.jsonl": FrontierRow,
+    "eval/slopes.jsonl": SlopeRow,
+    "eval/changes.jsonl": ChangeRow,
+    "eval/counts.json.gz": CountsRecord,
+    "eval/decisions.json": DecisionsRecord,
+    "eval/decisions.jsonl": DecisionRow,
+    "eval/decisions_positions.jsonl": DecisionPositionRow,
+    "cells/*/cell.json": CellRecord,
+    "search.jsonl": SearchRow,
+    "results/speed/**/*.json": BenchRecord,
+}
+"""Which file holds what; paths are those inside a run folder or a study's."""
+
+Kind = TypeVar("Kind")
+
+
+_ADAPTERS: dict[type, TypeAdapter[Any]] = {}
+
+
+def _adapter(kind: type) -> TypeAdapter[Any]:
+    """The checker of a kind, made once: making it costs more than checking a thousand rows."""
+    if kind not in _ADAPTERS:
+        _ADAPTERS[kind] = TypeAdapter(kind)
+    return _ADAPTERS[kind]
+
+
+def read_rows(path: Path | str, kind: type[Kind]) -> list[Kind]:
+    """The rows of a JSONL file, [] if there is none. UserError, naming file and line, for one that is not a `kind`."""
+    return list(iter_rows(path, kind))
+
+
+def iter_rows(path: Path | str, kind: type[Kind]) -> Iterator[Kind]:
+    """As `read_rows`, a row at a time."""
+    check, fill = _adapter(kind).validate_json, FILL_IN.get(kind)
+    for number, line in iter_lines(path):
+        try:
+            row = check(line) if fill is None else _adapter(kind).validate_python(fill(_parsed(line)))
+        except ValidationError as error:
+            raise UserError(f"{path}:{number}: {_words(error)}; remove that line and run the command again") from error
+        yield row
+
+
+def read_record(path: Path | str, kind: type[Kind]) -> Kind:
+    """A JSON file. UserError, naming the file, if it is not a `kind`."""
+    value, fill = read_json(path), FILL_IN.get(kind)
+    try:
+        return cast(Kind, _adapter(kind).validate_python(value if fill is None else fill(value)))
+    except ValidationError as error:
+        raise UserError(f"{path}: {_words(error)}; restore the file, or make the record again") from error
+
+
+def _parsed(line: bytes) -> dict[str, Any]:
+    value: dict[str, Any] = _adapter(dict).validate_json(line)
+    return value
+
+
+def _words(error: ValidationError) -> str:
+    first = error.errors()[0]
+    place = ".".join(str(part) for part in first["loc"])
+    more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
+    return f"{place or 'the row'}: {first['msg'][:1].lower()}{first['msg'][1:]}{more}"
+
+
+def _with_baseline_k(row: dict[str, Any]) -> dict[str, Any]:
+    """Before arms had cards, a baseline other than plain sampling had the arm's own k."""
+    return {"baseline_top_k": None if row.get("baseline") == "plain" else row.get("top_k"), **row}
+
+
+def _with_cards(record: dict[str, Any]) -> dict[str, Any]:
+    """Before arms had cards, an evaluation recorded their settings alone; and there was one engine."""
+    cards = {card.key: card.record() for card in ArmCards.from_record(record.get("arms", {}))}
+    return {"engine": "engine", **record, "arms": cards}
+
+
+FILL_IN: Mapping[type, Callable[[dict[str, Any]], dict[str, Any]]] = {
+    ComparisonRow: _with_baseline_k,
+    FrontierRow: _with_baseline_k,
+    EvalRecord: _with_cards,
+}
+"""What a record lacks that was made before a key existed."""
+
+
+# -- docs/records.md ---------------------------------------------------------------------------------------------------
+
+_HEAD = """# Records
+
+What led_rl writes, file by file and key by key. Files named `eval/..` and the like lie in a run folder
+(`checkpoints/<run>/`) or in a study's folder under `results/`. Fractions lie in 0..1, entropies are in nats (natural
+logarithm), `ci95` is the 95% bootstrap interval [low, high]. JSONL files hold one object a line and grow by whole
+lines; JSON files are replaced as a whole. Every file is checked against these keys when it is read.
+
+This page is made by `python -m led_rl.schema`; a test holds it to the code.
+"""
+
+
+def page() -> str:
+    """docs/records.md."""
+    nested = [Session, ArmRecord, ModelRecord, CountsCell, Estimate]
+    parts = [_HEAD]
+    for name, kind in FILES.items():
+        parts.append(f"## `{name}`\n\n{_purpose(kind)}\n\n{_keys(kind)}\n")
+    parts.append("## Objects inside these\n")
+    parts += [f"### {kind.__name__}\n\n{_purpose(kind)}\n\n{_keys(kind)}\n" for kind in nested]
+    return "\n".join(parts)
+
+
+def _purpose(kind: type) -> str:
+    """The docstring, without the file's name before it."""
+    text = " ".join((kind.__doc__ or "").split())
+    text = text.partition("`: ")[2] or text
+    return text[:1].upper() + text[1:]
+
+
+def _keys(kind: type) -> str:
+    lines = ["| key | type | meaning |", "|---|---|---|"]
+    required = kind.__required_keys__  # type: ignore[attr-defined]
+    for key, hint in get_type_hints(kind, include_extras=True).items():
+        inner, words = _split(hint)
+        optional = "" if key in required else " (may be absent)"
+        lines.append(f"| `{key}` | {_type_words(inner)}{optional} | {words} |")
+    return "\n".join(lines)
+
+
+def _split(hint: Any) -> tuple[Any, str]:
+    """A key's type and its meaning."""
+    if get_origin(hint) is NotRequired:
+        return _split(get_args(hint)[0])
+    if get_origin(hint) is Annotated:
+        inner, *notes = get_args(hint)
+        return inner, str(notes[-1])
+    return hint, ""
+
+
+def _type_words(hint: Any) -> str:
+    hint, _ = _split(hint)
+    origin, arguments = get_origin(hint), get_args(hint)
+    if is_typeddict(hint):
+        return str(hint.__name__)
+    if origin is Literal:
+        return " or ".join(f"`{value}`" for value in arguments)
+    if origin is list:
+        return f"list of {_type_words(arguments[0])}"
+    if origin is dict:
+        return f"object of {_type_words(arguments[1])}" if arguments[1] is not Any else "object"
+    if origin is not None:
+        return " or ".join(_type_words(one) for one in arguments)
+    return {type(None): "null", str: "text", int: "integer", float: "number", bool: "boolean"}.get(hint, str(hint))
+
+
+if __name__ == "__main__":
+    print(page(), end="")
