@@ -7,7 +7,8 @@ import pytest
 
 from led_rl.decoding.arms import Matched, arm_names, default_arms, resolve
 from led_rl.decoding.led import PRESETS
-from led_rl.decoding.samplers import Greedy, LEDSampler, Plain, Truncation
+from led_rl.decoding.led_sampler import LEDSampler
+from led_rl.decoding.samplers import Greedy, Plain, Truncation
 
 LARGE = SimpleNamespace(layers=28, vocabulary=150_000)
 SMALL = SimpleNamespace(layers=4, vocabulary=58)
@@ -88,6 +89,11 @@ def test_settings_record_all_of_led():
         "layer_set": "skip_penultimate",
         "think_only": True,
         "exploit": True,
+        "coin": "final",
+        "coin_factor": 1.0,
+        "readout": "cumulative",
+        "layer": None,
+        "tuned_lens": None,
         "top_p": 1.0,
         "min_p": 0.0,
     }

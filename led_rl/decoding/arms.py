@@ -8,7 +8,8 @@ from led_rl.decoding.confident import Confident
 from led_rl.decoding.controls import ExploreBase, ExploreFinal
 from led_rl.decoding.dola import DoLa
 from led_rl.decoding.led import LED, PRESETS, exploration_window
-from led_rl.decoding.samplers import Greedy, LEDSampler, Plain, Sampler, Truncation
+from led_rl.decoding.led_sampler import LEDSampler
+from led_rl.decoding.samplers import Greedy, Plain, Sampler, Truncation
 from led_rl.decoding.soft_thinking import SoftThinking
 from led_rl.errors import UserError
 from led_rl.models.lens import Lens
