@@ -27,10 +27,15 @@ class Settings:
     skip_penultimate: bool = False
     think_only: bool = True
     exploit: bool = True
+    latent_coin: bool = False
+    coin_factor: float = 1.0
+    single: int | None = None  # explore with this depth's readout alone
 
     @property
     def depths(self) -> list[int]:
         """The final layer, then how far from the end each further layer is."""
+        if self.single is not None:
+            return [0, self.single]
         if self.skip_penultimate:  # hidden_states[L-d..L-2]
             return [0, *range(2, self.depth + 1)]
         return list(range(self.depth))
@@ -38,13 +43,15 @@ class Settings:
 
 @dataclass
 class Distribution:
-    """Over the support: token -> probability. `stop` is j*, an index into the depths read; None without LED."""
+    """Over the support: token -> probability. `stop` is j*, an index into the depths read; None without LED. `coin` is
+    the probability of exploring."""
 
     p1: float
     pi: dict[int, float]
     e: dict[int, float]
     q: dict[int, float]
     stop: int | None
+    coin: float = 0.0
 
 
 def softmax(logits: list[float], temperature: float) -> list[float]:
@@ -87,9 +94,14 @@ def led(layers: list[list[float]], settings: Settings) -> Distribution:
         candidate = {token: accumulated[token] / mass for token in tokens}
         if entropy(list(candidate.values())) > best:
             best, stop, e = entropy(list(candidate.values())), j, candidate
-    share = p1 if settings.exploit else 0.0
-    q = {token: share * pi[token] + (1 - share) * e[token] for token in tokens}
-    return Distribution(p1, pi, e, q, stop)
+    if settings.single is not None:
+        readout = softmax([layers[1][token] for token in tokens], settings.temperature)
+        stop, e = 1, dict(zip(tokens, readout, strict=True))
+    doubt = [e[token] for token in tokens] if settings.latent_coin else final
+    rest = math.fsum(doubt) - max(doubt)
+    coin = min(1.0, settings.coin_factor * rest) if settings.exploit else 1.0
+    q = {token: (1 - coin) * pi[token] + coin * e[token] for token in tokens}
+    return Distribution(p1, pi, e, q, stop, coin)
 
 
 def plain(logits: list[float], settings: Settings) -> Distribution:
@@ -179,8 +191,7 @@ def generate(
             rows = [llama_logits(model, states, depth, settings.final_norm)[-1] for depth in settings.depths]
             made = led(rows, settings)
             eligible = not settings.think_only or _thinking(ids, think)
-            coin = number(key, position, COIN_STREAM) < 1 - made.p1 if settings.exploit else True
-            explores = eligible and coin
+            explores = eligible and (not settings.exploit or number(key, position, COIN_STREAM) < made.coin)
         token = pick(made.e if explores else made.pi, number(key, position, TOKEN_STREAM))
         sample.tokens.append(token)
         sample.log_q.append(math.log((made.q if eligible else made.pi)[token]))

@@ -7,7 +7,8 @@ import pytest
 
 from led_rl.decoding.arms import Matched, arm_names, default_arms, resolve
 from led_rl.decoding.led import PRESETS
-from led_rl.decoding.samplers import Greedy, LEDSampler, Plain, Truncation
+from led_rl.decoding.led_sampler import LEDSampler
+from led_rl.decoding.samplers import Greedy, Plain, Truncation
 
 LARGE = SimpleNamespace(layers=28, vocabulary=150_000)
 SMALL = SimpleNamespace(layers=4, vocabulary=58)
@@ -28,7 +29,7 @@ def test_the_names_of_issue_2_are_known():
     assert len(set(names)) == len(names)
 
 
-@pytest.mark.parametrize("name", [name for name in arm_names() if name != "top_k"])
+@pytest.mark.parametrize("name", [name for name in arm_names() if name != "top_k" and "<" not in name])
 def test_every_name_resolves_to_one_arm_of_that_name(name):
     (arm,) = arms(name)
     assert (arm.name, arm.key) == (name, name)
@@ -88,6 +89,11 @@ def test_settings_record_all_of_led():
         "layer_set": "skip_penultimate",
         "think_only": True,
         "exploit": True,
+        "coin": "final",
+        "coin_factor": 1.0,
+        "readout": "cumulative",
+        "layer": None,
+        "tuned_lens": None,
         "top_p": 1.0,
         "min_p": 0.0,
     }
@@ -96,14 +102,14 @@ def test_settings_record_all_of_led():
 @pytest.mark.parametrize(
     ("names", "message"),
     [
-        (["plain", "top-k"], "arm 'top-k' is unknown: choose among plain, greedy, top_k, .*led_paper"),
+        (["plain", "top-k"], "arm 'top-k' is unknown: choose among top_k, plain, greedy, .*led_paper"),
         (["led_"], "arm 'led_' is unknown"),
         (["led_papre"], "arm 'led_papre' is unknown"),
         ([""], "arm '' is unknown"),
         (["plain", "led_paper", "plain"], r"arms \['plain', 'led_paper', 'plain'\]: name each once"),
         (["top_k"], "arm 'top_k' is the control of a LED arm and takes its k: name a LED arm beside it"),
         (["plain", "top_k", "greedy"], "name a LED arm beside it"),
-        ([], "no arm is named: choose among plain"),
+        ([], "no arm is named: choose among top_k, plain"),
     ],
 )
 def test_bad_names(names, message):
@@ -154,7 +160,7 @@ def test_settings_after_an_at_replace_the_presets():
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("led_norm@width=3", "'width' is no setting of LED"),
+        ("led_norm@width=3", "'width' is no setting of it"),
         ("led_norm@depth", "'depth' has no value"),
         ("led_norm@depth=deep", "'deep' is no value of depth"),
         ("led_norm@final_norm=1", "'1' is no value of final_norm"),
@@ -166,3 +172,40 @@ def test_settings_after_an_at_replace_the_presets():
 def test_bad_settings_after_an_at(name, message):
     with pytest.raises(ValueError, match=message):
         resolve([name], Matched())
+
+
+def test_rivals_take_settings_of_their_own():
+    cut, wide, cuts = arms("min_p@p=0.2", "top_p", "cuts@top_k=3", min_p=0.05)
+    assert build(cut, 0.7, LARGE) == Plain(Truncation(0.7, min_p=0.2))
+    assert build(wide, 0.7, LARGE) == Plain(Truncation(0.7, top_p=0.95, min_p=0.05))
+    assert (build(cuts, 0.7, LARGE).top_k, build(cuts, 0.7, LARGE).min_probability) == (3, 0.03)
+    assert [arm.card.family for arm in (cut, wide, cuts)] == ["min_p", "top_p", "cuts"]
+    with pytest.raises(ValueError, match="'k' is no setting of it"):
+        arms("min_p@k=3")
+
+
+def test_mixed_weights_are_decoded_by_any_arm():
+    half, with_led, control = arms("wise_0.5", "wise_0.75+led_countdown@depth=2", "top_k", "led_countdown@depth=2")[:3]
+    assert (half.key, half.weights, half.reads_base, half.needs_base) == ("wise_0.5", 0.5, True, False)
+    assert build(half, 1.2, SMALL) == Plain(Truncation(1.2))
+    assert (with_led.key, with_led.weights) == ("wise_0.75+led_countdown@depth=2", 0.75)
+    assert with_led.card.compared_with == ("plain", "wise_0.75", "led_countdown@depth=2")
+    assert build(with_led, 1.0, SMALL).depths == (0, 1)
+    assert half.card.group == with_led.card.group == "weights" and control.weights == 1.0
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("wise_1", "alpha=1 must lie between 0 .* and 1"),
+        ("wise_0", "alpha=0 must lie between"),
+        ("wise_2.5", "alpha=2.5 must lie between"),
+        ("wise_", "is unknown"),
+        ("wise_0.5+nothing", "'nothing' cannot decode mixed weights; choose among plain"),
+        ("wise_0.5+explore_base_countdown", "reads the base beside the policy"),
+        ("wise_0.5@depth=3", "'plain' takes no settings"),
+    ],
+)
+def test_bad_mixtures_of_weights(name, message):
+    with pytest.raises(ValueError, match=message):
+        arms(name)

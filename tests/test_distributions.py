@@ -8,7 +8,7 @@ import slow
 import torch
 from transformers import MinPLogitsWarper, TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
 
-from led_rl.decoding.distributions import entropy_nats, inverse_cdf, truncate
+from led_rl.decoding.distributions import entropy_nats, inverse_cdf, min_k, others, truncate
 
 V = 37
 
@@ -175,3 +175,50 @@ def test_entropy_bounds_and_additivity():
     assert (entropy_nats(p) <= math.log(V) + 1e-12).all()
     product = (p.unsqueeze(-1) * q.unsqueeze(-2)).flatten(1)
     torch.testing.assert_close(entropy_nats(product), entropy_nats(p) + entropy_nats(q))
+
+
+class TestMinK:
+    """Min-k sampling against Algorithm 1 of arXiv 2604.11012, token by token."""
+
+    @staticmethod
+    def twin(logits, tau):
+        ordered = sorted(logits, reverse=True)
+        span = ordered[0] - ordered[-1]
+        best, cliff = -1.0, 1
+        for i in range(1, len(ordered)):
+            if (ordered[i - 1] - ordered[i]) / span / i > best:
+                best, cliff = (ordered[i - 1] - ordered[i]) / span / i, i
+        return max(cliff, min(len(ordered), math.floor(tau / span)))
+
+    @pytest.mark.parametrize("tau", [0.0, 3.0, 10.0])
+    def test_equals_the_algorithm(self, tau):
+        generator = torch.Generator().manual_seed(0)
+        logits = torch.randn((40, 50), generator=generator, dtype=torch.float64)
+        logits *= torch.rand((40, 1), generator=generator, dtype=torch.float64) * 3
+        logits[::2, :4] += 5
+        want = [self.twin(row, tau) for row in logits.tolist()]
+        assert min_k(logits, tau).tolist() == want
+        assert len(set(want)) > 3
+        support = truncate(logits, 1.3, min_k_tau=tau)
+        assert support.kept.sum(-1).tolist() == want
+        for row, size in enumerate(want):
+            assert set(support.tokens[row][support.kept[row]].tolist()) == set(logits[row].topk(size).indices.tolist())
+
+    def test_the_cut_is_the_same_at_every_temperature(self):
+        logits = torch.randn((20, 60), generator=torch.Generator().manual_seed(1)) * 4
+        cold, hot = (truncate(logits, temperature, min_k_tau=3.0).kept for temperature in (0.5, 10.0))
+        assert torch.equal(cold, hot)
+        assert cold.sum(-1).max() < 30
+
+    def test_a_further_truncation_and_banned_tokens(self):
+        logits = torch.tensor([[5.0, 4.9, 4.8, 0.0, -0.1, -math.inf]])
+        assert min_k(logits, 0.0).tolist() == [3]
+        assert truncate(logits, 1.0, 2, min_k_tau=0.0).kept.tolist() == [[True, True]]
+        assert min_k(torch.tensor([[1.0, -math.inf, -math.inf]]), 0.0).tolist() == [1]
+        assert min_k(torch.zeros((1, 7)), 3.0).tolist() == [7]  # no cliff at all: everything stays
+
+
+def test_others_are_summed():
+    p = torch.tensor([[1.0, 1e-9, 2e-9], [0.25, 0.25, 0.5]])
+    assert others(p).tolist() == pytest.approx([3e-9, 0.5], rel=1e-6)
+    assert others(torch.full((2, 1), 1.0)).tolist() == [0.0, 0.0]

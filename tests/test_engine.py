@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from led_rl.decoding.engine import Completion, Engine, EngineConfig, Prompt
 from led_rl.decoding.led import LED
+from led_rl.decoding.led_sampler import LEDSampler
 from led_rl.decoding.randomness import sample_key
-from led_rl.decoding.samplers import Draw, Greedy, LEDSampler, Plain, Truncation
+from led_rl.decoding.samplers import Draw, Greedy, Plain, Truncation
 from led_rl.models.lens import Lens
 from led_rl.models.prompting import encode_prompts, think_tokens
 from led_rl.models.thinking import ThinkTokens

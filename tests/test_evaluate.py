@@ -14,11 +14,13 @@ from led_rl.eval.evaluate import evaluate
 from led_rl.eval.launch import launch, share_of
 from led_rl.eval.sampling import Rollouts, Setting
 from led_rl.eval.targets import Target
-from led_rl.models.loading import Policy
+from led_rl.models.interpolation import interpolate
+from led_rl.models.loading import Policy, load_policy
 from led_rl.models.prompting import encode_prompts
 from led_rl.records import read_jsonl
-from led_rl.tasks.countdown import Countdown
+from led_rl.tasks.countdown import Countdown, CountdownConfig
 from led_rl.tasks.problem import Problem
+from led_rl.tasks.registry import TaskConfig
 
 
 @pytest.mark.parametrize("given", [None, "1"])
@@ -101,3 +103,27 @@ def test_every_process_gets_some_of_every_task(processes):
     for share in shares:
         assert len(share) == 300 // processes
         assert 0.4 < sum(one.id.startswith("task0") for one in share) / len(share) < 0.6
+
+
+def test_mixed_weights_are_sampled_from_the_mixture(tiny_run, threads, tmp_path):
+    """`wise_0.5` of a run gives the samples of a model folder that holds the mixture, token for token."""
+    found = evaluated(tiny_run, tmp_path / "wise", "plain", "wise_0.5", "wise_0.5+led_countdown")
+    base = load_policy(str(tiny_run.config()["model"]))
+    mixed = interpolate(base, load_policy(str(tiny_run.path / "checkpoint-4")), 0.5)
+    mixed.model.save_pretrained(tmp_path / "mixed")
+    mixed.tokenizer.save_pretrained(tmp_path / "mixed")
+    alone = evaluate(
+        EvalConfig(
+            ckpt=str(tmp_path / "mixed"), arms=["plain"], temperatures=[0.7, 1.3], num_problems=5, num_samples=4,
+            output_dir=str(tmp_path / "alone"), devices=1, accelerator="cpu", max_rows=24, max_new_tokens=8,
+            task=TaskConfig("countdown", CountdownConfig(max_number=20)),
+        )
+    )  # fmt: skip
+    for temperature in ("0.7", "1.3"):
+        (path,) = (alone / "eval" / "samples").glob(f"*/plain-T{temperature}.rank0.jsonl")
+        rows = {(row["problem_id"], row["sample"]): row["completion"] for row in read_jsonl(path)}
+        mixture = found[f"wise_0.5-T{temperature}.rank0.jsonl"]
+        assert {key: completion for key, (completion, _) in mixture.items()} == rows
+        assert mixture.keys() == found[f"wise_0.5+led_countdown-T{temperature}.rank0.jsonl"].keys()
+        policy = found[f"plain-T{temperature}.rank0.jsonl"]
+        assert any(policy[key][0] != completion for key, completion in rows.items())

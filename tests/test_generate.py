@@ -11,6 +11,7 @@ import torch
 from families import build
 from transformers import (
     DynamicCache,
+    LlamaForCausalLM,
     LogitsProcessor,
     LogitsProcessorList,
     StoppingCriteria,
@@ -46,6 +47,53 @@ def twin_scores(model, ids, settings, vocabulary):
     for token, q in slow.led(rows, settings).q.items():
         scores[token] = torch.tensor(q).log()
     return scores
+
+
+class Scaled(LlamaForCausalLM):
+    """A family that the lens does not know: it scales its logits, as HyperCLOVAX does by 64."""
+
+    def forward(self, *args, **kwargs):
+        output = super().forward(*args, **kwargs)
+        output.logits = output.logits * 64
+        return output
+
+
+def test_a_model_whose_logits_are_not_the_heads_is_refused(tmp_path):
+    """Bug: such a model was sampled 64 times too cold, or too hot, in silence. By the Hub folder, too."""
+    model = Scaled(build("llama").config)
+    ids = torch.tensor([[5, 6, 7]])
+    folder = write_hub_folder(tmp_path / "led")
+    for way in ({"custom_generate": led_generate}, {"custom_generate": str(folder), "trust_remote_code": True}):
+        with pytest.raises(ValueError, match="Scaled does to its logits what"):
+            model.generate(ids, do_sample=True, max_new_tokens=2, **way)
+
+
+def test_a_model_is_checked_once():
+    """The passes of the check, one through the backbone and one through the model, come with the first call alone."""
+    model, passes = build("llama"), []
+    model.model.register_forward_hook(lambda *_: passes.append(1))
+    counts = []
+    for _ in range(3):
+        before = len(passes)
+        model.generate(
+            torch.tensor([[5, 6, 7]]), do_sample=True, max_new_tokens=4, min_new_tokens=4, custom_generate=led_generate,
+            led_depth=2, led_top_k=4,
+        )  # fmt: skip
+        counts.append(len(passes) - before)
+    assert counts == [6, 4, 4]
+
+
+@pytest.mark.parametrize(("options", "wanted"), [
+    ({"led_coin": "latent"}, {"latent_coin": True}),
+    ({"led_coin_factor": 0.5}, {"coin_factor": 0.5}),
+    ({"led_layer": 2, "led_coin": "latent"}, {"single": 2, "latent_coin": True}),
+])  # fmt: skip
+def test_scores_follow_the_coin_and_the_layer(tiny64, tokenizer, options, wanted):
+    inputs, output = full(tiny64, tokenizer, prompts=PROMPTS[:1], **options)
+    settings = slow.Settings(depth=3, top_k=5, final_norm=True, **wanted)
+    for step, scores in enumerate(output.scores):
+        ids = output.sequences[0, : inputs["input_ids"].shape[1] + step].tolist()
+        torch.testing.assert_close(scores[0], twin_scores(tiny64, ids, settings, tiny64.config.vocab_size), **CLOSE)
 
 
 @pytest.mark.parametrize("temperature", [0.7, 1.0, 1.6])

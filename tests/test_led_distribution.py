@@ -13,9 +13,12 @@ import torch
 from scipy.stats import chi2
 from slow import Settings
 
-from led_rl.decoding.distributions import truncate
-from led_rl.decoding.led import LED, PRESETS, explore, layer_mass, mix
-from led_rl.decoding.samplers import LEDSampler, Plain, Step, Truncation
+from led_rl.decoding.controls import ExploreBase, ExploreFinal, temper
+from led_rl.decoding.distributions import log_probabilities, others, truncate
+from led_rl.decoding.led import LED, PRESETS, explore, layer_mass, mix, toss
+from led_rl.decoding.led_sampler import LEDSampler
+from led_rl.decoding.samplers import Plain, Step, Truncation
+from led_rl.models.paired import PairedLens
 
 V = 23
 
@@ -27,7 +30,8 @@ def fast_q(layers, settings):
     if layers.shape[1] > 1:
         mass.append(layer_mass(layers[:, 1:], support.tokens, settings.temperature))
     e, stop = explore(torch.cat(mass, 1), support.kept)
-    q = mix(support.probabilities, e, support.peak) if settings.exploit else e
+    rest = others(log_probabilities(layers[:, 0], settings.temperature).exp())
+    q = mix(support.probabilities, e, toss(support.peak, rest, 1.0)) if settings.exploit else e
     return support, e, stop, q
 
 
@@ -198,6 +202,10 @@ def sampler_of(lens, settings):
         layer_set="skip_penultimate" if settings.skip_penultimate else "last",
         think_only=settings.think_only,
         exploit=settings.exploit,
+        coin="latent" if settings.latent_coin else "final",
+        coin_factor=settings.coin_factor,
+        readout="cumulative" if settings.single is None else "layer",
+        layer=None if settings.single is None else lens.layers - settings.single,
     )
     return LEDSampler.of(led, Truncation(settings.temperature, 0, settings.top_p, settings.min_p), lens)
 
@@ -213,6 +221,14 @@ SAMPLERS = [
     Settings(depth=3, top_k=6, min_p=0.15),
     Settings(depth=3, top_k=5, exploit=False),
     Settings(depth=2, top_k=5, think_only=False, final_norm=True),
+    Settings(depth=4, top_k=4, latent_coin=True),
+    Settings(depth=3, top_k=6, latent_coin=True, coin_factor=0.5, temperature=1.4, top_p=0.9),
+    Settings(depth=3, top_k=6, coin_factor=0.3),
+    Settings(depth=3, top_k=6, coin_factor=2.5, temperature=0.7),
+    Settings(single=2, top_k=5, min_p=0.1),
+    Settings(single=1, top_k=5, latent_coin=True, coin_factor=1.5, final_norm=True, temperature=1.2),
+    Settings(single=3, top_k=8, latent_coin=True, think_only=False),
+    Settings(depth=3, top_k=5, latent_coin=True, exploit=False),
 ]
 
 
@@ -232,7 +248,7 @@ def test_latent_equals_the_twin(lens64, settings, thinking):
         twin, token = twins[row // 32], int(draw.tokens[row])
         key, position = int(step.keys[row]), int(step.positions[row])
         eligible = thinking or not settings.think_only
-        coin = slow.number(key, position, 1) < 1 - twin.p1 if settings.exploit else True
+        coin = slow.number(key, position, 1) < twin.coin if settings.exploit else True
         assert bool(draw.explored[row]) == (eligible and coin)
         assert token == slow.pick(twin.e if eligible and coin else twin.pi, slow.number(key, position, 0))
         assert float(draw.log_q[row]) == pytest.approx(math.log((twin.q if eligible else twin.pi)[token]), abs=atol)
@@ -240,6 +256,80 @@ def test_latent_equals_the_twin(lens64, settings, thinking):
         assert int(draw.depth[row]) == (twin.stop if eligible else -1)
         seen.add((row // 32, token))
     assert len(seen) > 2 * 24 or settings.top_k == 2
+
+
+@pytest.mark.parametrize("kind", ["explore_final", "explore_base"])
+@pytest.mark.parametrize("single", [None, 2])
+@pytest.mark.parametrize("factor", [1.0, 0.6])
+def test_a_control_tosses_leds_own_latent_coin(tiny64, lens64, kind, single, factor):
+    """q = (1 - c) pi_S + c e' with LED's c = factor (1 - max e), so that only e differs: e' is the final layer
+    flattened to the entropy of e, or the base's, which here is the policy itself, so that e' = pi_S and q = pi_S."""
+    settings = Settings(depth=3, top_k=5, latent_coin=True, coin_factor=factor, single=single, temperature=1.3)
+    lens = PairedLens(tiny64, tiny64) if kind == "explore_base" else lens64
+    latent = sampler_of(lens, settings)
+    control = {"explore_final": ExploreFinal, "explore_base": ExploreBase}[kind].of(latent.led, latent.truncation, lens)
+    states = random_states(lens64, 12, 21, scale=1.5)
+    step = step_of(states, 64)
+    if kind == "explore_base":
+        step = replace(step, states={**step.states, lens.base_depth: step.states[0]})
+    draw = control.draw(step, lens)
+    led = latent.draw(step, lens)
+    assert torch.equal(draw.explored, led.explored)
+    assert draw.explored.any()
+    for index in range(0, len(step.keys), 64):
+        twin = slow.led(logits_rows(lens64, states, settings)[index // 64], settings)
+        pi = torch.tensor(list(twin.pi.values()), dtype=torch.float64)
+        if kind == "explore_base":
+            torch.testing.assert_close(draw.q[index], pi, rtol=0, atol=1e-9)
+            continue
+        flat = torch.tensor([slow.entropy(list(twin.e.values()))], dtype=torch.float64)
+        e = temper(pi.unsqueeze(0), flat)[0]
+        torch.testing.assert_close(draw.q[index], (1 - twin.coin) * pi + twin.coin * e, rtol=0, atol=1e-9)
+
+
+def test_the_paper_coin_is_lazy_and_the_latent_one_reads_every_thinking_row(lens64):
+    class Watching(LEDSampler):
+        def explore(self, step, lens, support, rows):
+            read.append(len(rows))
+            return super().explore(step, lens, support, rows)
+
+    step = replace(step_of(random_states(lens64, 200, 22, scale=3.0)), record=False)
+    step = replace(step, thinking=torch.arange(200) % 2 == 0)
+    read = []
+    for latent_coin in (False, True):
+        sampler = sampler_of(lens64, Settings(depth=3, top_k=4, latent_coin=latent_coin))
+        Watching(sampler.led, sampler.truncation, sampler.depths).draw(step, lens64)
+    assert read[0] < 80
+    assert read[1] == 100
+
+
+def test_the_tail_keeps_its_digits_in_float32():
+    """Bug: 1 - p1 as a difference has an absolute error of 6e-8 in float32, so where p1 was 1 - 1e-5 log q of the tail
+    was wrong in its third digit. Now the others are summed: q above 1e-6 is right to 1e-5, under either coin."""
+    generator = torch.Generator().manual_seed(0)
+    worst, worst_before = 0.0, 0.0
+    for gap in (4.0, 8.0, 10.0, 12.0):
+        layers = torch.randn((64, 3, V), generator=generator)
+        layers[:, 0, 0] += gap
+        layers[:, 1:, 1] += 5.0
+        settings = Settings(depth=3, top_k=8)
+        for latent_coin, factor in ((False, 1.0), (True, 1.0), (False, 0.5), (False, 2.0)):
+            q = {}
+            for logits in (layers, layers.double()):
+                support, e, _, _ = fast_q(logits, settings)
+                doubt = e if latent_coin else log_probabilities(logits[:, 0], 1.0).exp()
+                coin = toss(doubt.amax(-1), others(doubt), factor)
+                q[logits.dtype] = mix(support.probabilities, e, coin)
+                if logits.dtype == torch.float32 and not latent_coin and factor == 1.0:
+                    p1 = support.peak.unsqueeze(-1)
+                    before = p1 * support.probabilities + (1.0 - p1) * e
+            error = (q[torch.float32].double() / q[torch.float64] - 1).abs()[q[torch.float64] > 1e-6]
+            worst = max(worst, float(error.max()))
+            if not latent_coin and factor == 1.0:
+                difference = (before.double() / q[torch.float64] - 1).abs()[q[torch.float64] > 1e-6]
+                worst_before = max(worst_before, float(difference.max()))
+    assert worst < 1e-5
+    assert worst_before > 1e-3, "these rows do not show the bug"
 
 
 @pytest.mark.parametrize("settings", SAMPLERS, ids=str)
@@ -352,6 +442,8 @@ def test_presets_and_layer_sets():
     assert PRESETS["as_released"].depths(32) == (0, 2, 3, 4, 5, 6, 7, 8)
     assert PRESETS["as_released"].top_k == 8
     assert PRESETS["norm"] == replace(PRESETS["paper"], final_norm=True)
+    assert PRESETS["latent"] == replace(PRESETS["countdown"], coin="latent")
+    assert LED(readout="layer", layer=6).depths(8) == (0, 2)
     assert [len(PRESETS["countdown"].depths(layers)) for layers in (2, 4, 8, 16, 40)] == [1, 2, 4, 8, 8]
     assert PRESETS["countdown"].resolved(8, 139).depth == 4
 
@@ -362,6 +454,16 @@ def test_presets_and_layer_sets():
         (lambda: LED(depth=0), "led.depth=0"),
         (lambda: LED(top_k=1), "led.top_k=1"),
         (lambda: LED(layer_set="first"), "led.layer_set='first'"),
+        (lambda: LED(coin="toss"), "led.coin='toss'"),
+        (lambda: LED(coin_factor=0.0), "led.coin_factor=0.0"),
+        (lambda: LED(coin_factor=math.nan), "led.coin_factor=nan"),
+        (lambda: LED(readout="deep"), "led.readout='deep'"),
+        (lambda: LED(readout="layer"), "needs led.layer"),
+        (lambda: LED(layer=3), "led.layer=3: .* set led.readout='layer'"),
+        (lambda: LED(tuned_lens="x"), "led.tuned_lens='x' is read only"),
+        (lambda: LED(readout="layer", layer=4).depths(4), "led.layer=4: .* layers 1 to 3"),
+        (lambda: LED(readout="layer", layer=0).depths(4), "led.layer=0"),
+        (lambda: Truncation(min_k_tau=-1.0), "min_k_tau=-1.0"),
         (lambda: LED(depth=5).depths(4), "the model has 4"),
         (lambda: LED(depth=4, layer_set="skip_penultimate").depths(4), "the model has 4"),
         (lambda: LED(depth=1, top_k=200).resolved(4, 139), "above the vocabulary"),

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from led_rl.arm_card import ArmCard
 from led_rl.decoding.arms import Arm, Matched, resolve
-from led_rl.decoding.arms.arm import no_changes
+from led_rl.decoding.arms.arm import NamedFamily, no_changes
 from led_rl.decoding.arms.registry import REGISTRY
 from led_rl.decoding.samplers import Plain
 from led_rl.eval.config import EvalConfig
@@ -18,10 +18,8 @@ from led_rl.report.tables import matched_block
 PACKAGE = Path(__file__).parents[1] / "led_rl"
 
 
-class ToyFamily:
+class ToyFamily(NamedFamily):
     """`toy`: half the temperature; `toy_control`: a tenth hotter, the arm that `toy` wants to be held against."""
-
-    asks_for_others = False
 
     def names(self):
         return ("toy", "toy_control")

@@ -21,8 +21,9 @@ from transformers import GenerationConfig
 from led_rl.decoding.controls import ExploreFinal
 from led_rl.decoding.engine import Completion, Engine, EngineConfig, Prompt
 from led_rl.decoding.led import LED, PRESETS
+from led_rl.decoding.led_sampler import LEDSampler
 from led_rl.decoding.randomness import sample_key
-from led_rl.decoding.samplers import LEDSampler, Plain, Sampler, Truncation
+from led_rl.decoding.samplers import Plain, Sampler, Truncation
 from led_rl.models.lens import Lens
 from led_rl.models.loading import Policy
 from led_rl.models.prompting import think_tokens

@@ -1,6 +1,6 @@
 """Controls that separate LED's depth from mere flattening, and from what there was to give back.
 
-Letters: B rows, R of them that explore, K kept tokens, V vocabulary.
+Letters: B rows, N of them that explore, K columns of the support, V vocabulary.
 """
 
 from dataclasses import dataclass
@@ -9,9 +9,10 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from led_rl.decoding.distributions import Support, entropy_nats, log_probabilities
+from led_rl.decoding.distributions import Support, entropy_nats, on_support
 from led_rl.decoding.led import LED
-from led_rl.decoding.samplers import LEDSampler, Step, Truncation
+from led_rl.decoding.led_sampler import Explored, LEDSampler, Translator
+from led_rl.decoding.samplers import Step, Truncation
 from led_rl.errors import UserError
 from led_rl.models.lens import Lens
 from led_rl.models.paired import PairedLens
@@ -22,20 +23,22 @@ _PRECISION_NATS = 1e-13
 
 @dataclass(frozen=True)
 class ExploreFinal(LEDSampler):
-    """LED's coin, but e is the final layer's pi_S, tempered at each token until its entropy equals that of LED's own e.
+    """LED's coin (either one), but e is the final layer's pi_S, tempered at each token until its entropy equals that of
+    LED's own e.
 
     What LED gains over this arm comes from what the intermediate layers say; what this arm gains over top-k comes from
     flattening the final layer when the coin says so. (A control of led_rl; the paper has none like it.)
     """
 
-    def explore(self, step: Step, lens: Lens, support: Support, rows: Tensor) -> tuple[Tensor, Tensor]:
-        e, chosen = super().explore(step, lens, support, rows)
-        return temper(support.mass[rows], entropy_nats(e)), chosen
+    def explore(self, step: Step, lens: Lens, support: Support, rows: Tensor) -> Explored:
+        own = super().explore(step, lens, support, rows)
+        return own._replace(e=temper(support.mass[rows], entropy_nats(own.e)))
 
 
 @dataclass(frozen=True)
 class ExploreBase(LEDSampler):
-    """LED's coin and support, but e is what the base, before any RL, says of those tokens at the same context.
+    """LED's coin (either one) and support, but e is what the base, before any RL, says of those tokens at the same
+    context.
 
     What this arm gains over top-k is what there was to give back; LED is to be measured by how much of it the policy's
     own layers still hold. (A control of led_rl; the paper has none like it.) With the base as its own policy e is pi_S,
@@ -43,33 +46,25 @@ class ExploreBase(LEDSampler):
     """
 
     @classmethod
-    def of(cls, led: LED, truncation: Truncation, lens: Lens) -> Self:
-        """For this pair of models; ValueError if it is no pair, or the support is too large."""
+    def of(cls, led: LED, truncation: Truncation, lens: Lens, translator: Translator | None = None) -> Self:
+        """For this pair of models; UserError if it is no pair, or the support is too large."""
         if not isinstance(lens, PairedLens):
             raise UserError("explore_base needs the base beside the policy: evaluate a run, whose step 0 is its base")
-        return cls(led, super().of(led, truncation, lens).truncation, (0, lens.base_depth))
+        own = super().of(led, truncation, lens, translator)
+        # The latent coin is LED's own, so the layers have to be read for it.
+        window = own.depths if led.coin == "latent" else (0,)
+        return cls(led, own.truncation, (*window, lens.base_depth), own.translator)
 
-    def explore(self, step: Step, lens: Lens, support: Support, rows: Tensor) -> tuple[Tensor, Tensor]:
-        base = self.depths[1]
+    @property
+    def window(self) -> tuple[int, ...]:
+        return self.depths[:-1]
+
+    def explore(self, step: Step, lens: Lens, support: Support, rows: Tensor) -> Explored:
+        base = self.depths[-1]
         logits = lens.logits(step.state(base, rows), base, True)
         e = on_support(logits, support.tokens[rows], support.kept[rows], self.truncation.temperature)
-        return e, torch.ones_like(rows)
-
-
-def on_support(logits: Tensor, tokens: Tensor, kept: Tensor, temperature: float) -> Tensor:
-    """A readout at this temperature, restricted to S and renormalised.
-
-    Args:
-        logits: (B, V), finite.
-        tokens: (B, K).
-        kept: (B, K) bool, the tokens of S among the K columns.
-        temperature: positive.
-
-    Returns:
-        (B, K), 0 outside S.
-    """
-    own = logits.gather(-1, tokens).masked_fill(~kept, -torch.inf)
-    return log_probabilities(own, temperature).exp()
+        doubt = super().explore(step, lens, support, rows).doubt if self.led.coin == "latent" else e
+        return Explored(e, torch.full_like(rows, len(self.window)), doubt)
 
 
 def temper(mass: Tensor, target_nats: Tensor) -> Tensor:

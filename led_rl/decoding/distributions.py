@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 BLOCK = 256
+_RANGE_EPSILON = 1e-8  # of Min-k's release: equal logits have no range to divide by
 
 
 @dataclass(frozen=True)
@@ -33,13 +34,20 @@ class Support:
         """(B, K) the mass renormalised over S: `pi_S`."""
         return self.mass / self.mass.sum(-1, keepdim=True)
 
-    def of(self, rows: Tensor) -> "Support":
+    def select(self, rows: Tensor) -> "Support":
         """The same of some rows (N,)."""
         return Support(self.tokens[rows], self.kept[rows], self.mass[rows], self.peak[rows])
 
 
-def truncate(logits: Tensor, temperature: float, top_k: int = 0, top_p: float = 1.0, min_p: float = 0.0) -> Support:
-    """Temperature, then top-k, then top-p and min-p on what top-k left (the order of transformers' warpers).
+def truncate(
+    logits: Tensor,
+    temperature: float,
+    top_k: int = 0,
+    top_p: float = 1.0,
+    min_p: float = 0.0,
+    min_k_tau: float | None = None,
+) -> Support:
+    """Temperature, top-k, then top-p and min-p on what top-k left (the order of transformers' warpers), Min-k last.
 
     Args:
         logits: (B, V), finite or -inf; any float dtype, computed in float32 or wider.
@@ -47,18 +55,31 @@ def truncate(logits: Tensor, temperature: float, top_k: int = 0, top_p: float = 
         top_k: tokens kept; 0, or more than V, keeps all.
         top_p: the smallest set of most probable tokens whose renormalised mass reaches top_p.
         min_p: tokens at least min_p times as probable as the most probable one.
+        min_k_tau: the constant of Min-k sampling (see `min_k`), which looks at the whole vocabulary; None: no Min-k.
     """
-    log_mass = log_probabilities(logits, temperature)
-    vocabulary = logits.shape[-1]
+    return truncate_log_mass(log_probabilities(logits, temperature), temperature, top_k, top_p, min_p, min_k_tau)
+
+
+def truncate_log_mass(
+    log_mass: Tensor,
+    temperature: float,
+    top_k: int = 0,
+    top_p: float = 1.0,
+    min_p: float = 0.0,
+    min_k_tau: float | None = None,
+) -> Support:
+    """`truncate` of log-probabilities (B, V) that were taken at this temperature already."""
+    rows, vocabulary = log_mass.shape
+    sizes = None if min_k_tau is None else min_k(log_mass * temperature, min_k_tau)
     if 0 < top_k < vocabulary:
         top = log_mass.topk(top_k, -1)
         peak, tokens = top.values[:, 0].exp(), top.indices.sort(-1).values
         log_mass = log_mass.gather(-1, tokens)
     else:
         peak = log_mass.amax(-1).exp()
-        tokens = torch.arange(vocabulary, device=logits.device).expand(logits.shape[0], vocabulary)
+        tokens = torch.arange(vocabulary, device=log_mass.device).expand(rows, vocabulary)
     mass, kept = log_mass.exp(), log_mass > -torch.inf
-    if top_p >= 1.0 and min_p <= 0.0:
+    if top_p >= 1.0 and min_p <= 0.0 and sizes is None:
         return Support(tokens, kept, mass, peak)
     if top_p < 1.0:
         probabilities = mass / mass.sum(-1, keepdim=True)
@@ -67,7 +88,63 @@ def truncate(logits: Tensor, temperature: float, top_k: int = 0, top_p: float = 
         kept &= torch.zeros_like(kept).scatter(-1, order, before < top_p)
     if min_p > 0.0:
         kept &= mass >= min_p * mass.amax(-1, keepdim=True)
+    if sizes is not None:
+        order = log_mass.sort(dim=-1, descending=True, stable=True).indices
+        first = torch.arange(order.shape[-1], device=order.device) < sizes.unsqueeze(-1)
+        kept &= torch.zeros_like(kept).scatter(-1, order, first)
     return Support(tokens, kept, torch.where(kept, mass, 0.0), peak)
+
+
+def min_k(logits: Tensor, tau: float) -> Tensor:
+    """How many of the most probable tokens Min-k sampling keeps (Ding et al., arXiv 2604.11012, Algorithm 1).
+
+    Sorted from the largest down, logits l_1 >= l_2 >= .. fall by steps; the cut is where the step, divided by its rank,
+    is the largest: the cliff behind the tokens that the model means. It is the same at every temperature, for only
+    ratios of steps count. Where logits are almost equal there is no cliff, and floor(tau / range) tokens stay.
+
+    Args:
+        logits: (B, V) before temperature, finite or -inf (banned tokens have no part in it).
+        tau: >= 0; the paper's default is 3.
+
+    Returns:
+        (B,) int64 in 1..V.
+    """
+    ordered = logits.sort(dim=-1, descending=True).values
+    finite = ordered > -torch.inf
+    lowest = torch.where(finite, ordered, torch.inf).amin(-1, keepdim=True)
+    steps = torch.where(finite[:, 1:], ordered[:, :-1] - ordered[:, 1:], 0.0)
+    rank = torch.arange(1, ordered.shape[-1], device=logits.device)
+    # Divided by the range, as in the paper, all steps would keep their order.
+    cliff = (steps / rank).argmax(-1) + 1 if len(rank) else torch.ones_like(finite[:, 0], dtype=torch.long)
+    span = (ordered[:, :1] - lowest).squeeze(-1) + _RANGE_EPSILON
+    flat = (tau / span).floor().clamp_max(ordered.shape[-1]).long()
+    return torch.maximum(cliff, flat)
+
+
+def on_support(logits: Tensor, tokens: Tensor, kept: Tensor, temperature: float) -> Tensor:
+    """A readout at this temperature, restricted to S and renormalised.
+
+    Args:
+        logits: (B, V), finite.
+        tokens: (B, K).
+        kept: (B, K) bool, the tokens of S among the K columns.
+        temperature: positive.
+
+    Returns:
+        (B, K), 0 outside S.
+    """
+    own = logits.gather(-1, tokens).masked_fill(~kept, -torch.inf)
+    return log_probabilities(own, temperature).exp()
+
+
+def others(probabilities: Tensor) -> Tensor:
+    """What is not the largest probability, over the last axis: (.., V) -> (..).
+
+    A sum of small numbers, which keeps their digits: in float32 `1 - max` has an error of 6e-8, as large as itself
+    where a collapsed model is sure.
+    """
+    largest = probabilities.argmax(-1, keepdim=True)
+    return probabilities.scatter(-1, largest, 0.0).sum(-1)
 
 
 def log_probabilities(logits: Tensor, temperature: float) -> Tensor:

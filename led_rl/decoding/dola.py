@@ -1,5 +1,6 @@
 """DoLa (Chuang et al., arXiv 2309.03883): contrast the final layer with an early one."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -16,7 +17,7 @@ RELATIVE_TOP = 0.1  # plausibility constraint of the paper (alpha)
 
 @dataclass(frozen=True)
 class DoLa:
-    """log P_final - log P_early on the plausible tokens, the early layer being the most divergent (Jensen-Shannon).
+    """log P_final - log P_early on the plausible tokens, the early layer being the one farthest from the final one.
 
     The layer is chosen for each row; the Hub's implementation takes one layer for the whole batch, so what it draws
     depends on batch mates. Early states go to the LM head without the final norm, as there.
@@ -40,7 +41,7 @@ class DoLa:
         early = torch.stack(
             [lens.logits(step.state(depth), depth, False).float().log_softmax(-1) for depth in self.depths[1:]], 1
         )
-        chosen = jensen_shannon(final.unsqueeze(1), early).argmax(1)
+        chosen = reverse_divergence(final.unsqueeze(1), early).argmax(1)
         contrast = final - early.gather(1, chosen[:, None, None].expand(-1, 1, final.shape[-1])).squeeze(1)
         implausible = final < final.amax(-1, keepdim=True) + torch.tensor(self.relative_top).log()
         return draw_from(self.truncation.support(contrast.masked_fill(implausible, -torch.inf)), step)
@@ -60,11 +61,19 @@ def candidate_layers(which: str, lens: Lens) -> tuple[int, ...]:
     return tuple(range(half if layers <= 40 else layers - 20, layers, 2))
 
 
-def jensen_shannon(one: Tensor, other: Tensor) -> Tensor:
-    """Jensen-Shannon divergence in nats of log-probabilities, over the last axis; in 0 .. log 2."""
-    middle = torch.logaddexp(one, other) - torch.log(torch.tensor(2.0))
-    return (_kl(one, middle) + _kl(other, middle)) / 2
+def reverse_divergence(one: Tensor, other: Tensor) -> Tensor:
+    """How far two distributions are apart, as DoLa measures it: (KL(m || one) + KL(m || other)) / 2, m their mean.
 
+    The paper speaks of the Jensen-Shannon divergence, which is KL of either FROM the mean; its release and the Hub's
+    `transformers-community/dola` compute KL of the mean from either, which is not bounded and weighs tokens that one of
+    the two thinks impossible. This is theirs, for the layers chosen differ.
 
-def _kl(log_p: Tensor, log_m: Tensor) -> Tensor:
-    return torch.where(log_p == -torch.inf, 0.0, log_p.exp() * (log_p - log_m)).sum(-1)
+    Args:
+        one, other: log-probabilities, over the last axis; a token that `one` bans (-inf) has no part in it.
+
+    Returns:
+        Nats, >= 0.
+    """
+    middle = torch.logaddexp(one, other) - math.log(2.0)
+    terms = middle.exp() * (middle - (one + other) / 2)
+    return torch.where(one == -torch.inf, 0.0, terms).sum(-1)

@@ -8,6 +8,7 @@ every other logits processor acts on the final layer's logits. LED's k replaces 
 
 from collections.abc import Sequence
 from typing import Any, Literal
+from weakref import WeakSet
 
 import torch
 from torch import Tensor
@@ -22,7 +23,8 @@ from transformers.generation.logits_process import (
 from transformers.generation.utils import GenerateDecoderOnlyOutput
 
 from led_rl.decoding.led import LED
-from led_rl.decoding.samplers import Draw, LEDSampler, LogitsHook, Step, Truncation
+from led_rl.decoding.led_sampler import LEDSampler
+from led_rl.decoding.samplers import Draw, LogitsHook, Step, Truncation
 from led_rl.models.lens import Lens
 
 _OURS = (TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper, MinPLogitsWarper)
@@ -39,6 +41,9 @@ def led_generate(
     led_final_norm: bool = False,
     led_layer_set: Literal["last", "skip_penultimate"] = "last",
     led_exploit: bool = True,
+    led_coin: Literal["final", "latent"] = "final",
+    led_coin_factor: float = 1.0,
+    led_layer: int | None = None,
     led_think_start_token_id: int | None = None,
     led_think_end_token_id: int | None = None,
     **model_kwargs: Any,
@@ -57,6 +62,9 @@ def led_generate(
         led_final_norm: apply the final norm to intermediate states.
         led_layer_set: `last` or `skip_penultimate`.
         led_exploit: keep the exploit branch.
+        led_coin: explore where the final layer doubts (`final`, the paper's), or where the layers do (`latent`).
+        led_coin_factor: multiplies the probability of exploring.
+        led_layer: explore with this layer's readout alone, counted from the first, 1; None: with the accumulated ones.
         led_think_start_token_id: id of `<think>`; None: a prompt is taken to have opened the thinking.
         led_think_end_token_id: id of `</think>`; None: the whole response counts as thinking.
         model_kwargs: what else transformers prepared; of it, `attention_mask` (B, S), None where nothing is padding,
@@ -67,7 +75,8 @@ def led_generate(
         vocabulary, -inf off the support, one (B, V) a token.
 
     Raises:
-        ValueError: without do_sample or stopping criteria, on beams, on inputs_embeds, on a mask that is padded on the
+        ValueError: where the model does to its logits what the lens does not know (looked at once a model), without
+            do_sample or stopping criteria, on beams, on inputs_embeds, on a mask that is padded on the
             right or does not fit the prompt, where the model has too few layers or tokens, or on NaN and +inf logits.
     """
     config = generation_config or GenerationConfig(do_sample=True)
@@ -84,13 +93,24 @@ def led_generate(
         raise ValueError("inputs_embeds are given, and led_generate reads token ids: pass input_ids alone")
     if input_ids.shape[1] == 0:
         raise ValueError("the prompt is empty: a completion needs at least one token to continue")
-    lens = Lens(model)
+    lens = _checked(model)
     truncation = Truncation(
         1.0 if config.temperature is None else config.temperature,
         top_p=1.0 if config.top_p is None else config.top_p,
         min_p=config.min_p or 0.0,
     )
-    led = LED(led_depth, led_top_k, led_final_norm, led_layer_set, led_think_end_token_id is not None, led_exploit)
+    led = LED(
+        led_depth,
+        led_top_k,
+        led_final_norm,
+        led_layer_set,
+        think_only=led_think_end_token_id is not None,
+        exploit=led_exploit,
+        coin=led_coin,
+        coin_factor=led_coin_factor,
+        readout="cumulative" if led_layer is None else "layer",
+        layer=led_layer,
+    )
     sampler = LEDSampler.of(led, truncation, lens)
     processors = LogitsProcessorList(p for p in logits_processor or [] if not isinstance(p, _OURS))
     wants = bool(config.return_dict_in_generate)
@@ -146,6 +166,19 @@ def led_generate(
     )
 
 
+_KNOWN_MODELS: WeakSet[PreTrainedModel] = WeakSet()
+
+
+def _checked(model: PreTrainedModel) -> Lens:
+    """The model's lens, its logits compared with the model's own when it is first seen: a family that scales its logits
+    in a way of its own would be sampled at another temperature, and nothing would show it."""
+    lens = Lens(model)
+    if model not in _KNOWN_MODELS:
+        lens.check_logits()
+        _KNOWN_MODELS.add(model)
+    return lens
+
+
 def _unread(input_ids: Tensor, given: Tensor | None, cached: int, config: GenerationConfig) -> tuple[Tensor, Tensor]:
     """Tokens that the cache does not hold yet (B, F), and the mask (B, cached + F). ValueError if they do not fit."""
     rows, length = input_ids.shape
@@ -189,14 +222,14 @@ def _hook(processors: LogitsProcessorList, sequences: Any, raw: list[Any] | None
 
 
 def _log_q(draw: Draw, vocabulary: int) -> Tensor:
-    assert draw.kept is not None and draw.q is not None
+    assert draw.support is not None and draw.q is not None
     if not bool(draw.q.isfinite().all()):
         raise ValueError(
             "an intermediate layer's logits hold NaN or +inf, so log q is undefined: pass led_final_norm=True, or load "
             "the model in a wider dtype"
         )
     scores = torch.full((len(draw.tokens), vocabulary), -torch.inf, dtype=draw.q.dtype, device=draw.q.device)
-    return scores.scatter(-1, draw.kept, draw.q.log())
+    return scores.scatter(-1, draw.support, draw.q.log())
 
 
 def _pad_token(config: GenerationConfig) -> int:

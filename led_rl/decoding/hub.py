@@ -10,12 +10,12 @@ from pathlib import Path
 from types import ModuleType
 
 from led_rl import errors
-from led_rl.decoding import distributions, generate, led, randomness, samplers
+from led_rl.decoding import distributions, generate, led, led_sampler, randomness, samplers
 from led_rl.errors import UserError
 from led_rl.models import lens
 from led_rl.records import write_text
 
-MODULES: tuple[ModuleType, ...] = (errors, lens, distributions, led, randomness, samplers, generate)
+MODULES: tuple[ModuleType, ...] = (errors, lens, distributions, led, randomness, samplers, led_sampler, generate)
 
 _ENTRY = '''
 
@@ -45,6 +45,7 @@ outputs = model.generate(
     trust_remote_code=True,
     led_depth=8,                  # layers accumulated, from the last one backwards
     led_top_k=20,                 # size of the support; replaces top_k
+    led_coin="final",             # the paper's; "latent": explore where the layers doubt, not where the final one does
     led_final_norm=False,         # the paper's setting; True applies the final norm to intermediate states
     led_think_end_token_id=None,  # id of </think>: explore only before it; None: everywhere
 )

@@ -2,20 +2,28 @@
 
 A sampler says which depths it reads and draws one token per sample. What it draws is a pure function of the state that
 the sample is at and of the sample's uniform numbers. Samples that have drawn the same tokens so far are at the same
-state: they share its row, and what is computed of it. Letters: B samples, R rows, D depths, K kept tokens, H width,
-V vocabulary.
+state: they share its row, and what is computed of it. Letters: B samples, R rows, D depths, K columns of
+the support, H width, V vocabulary.
 """
 
+import math
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
-from typing import Protocol, Self
+from dataclasses import astuple, dataclass, field, replace
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
-from led_rl.decoding.distributions import Support, inverse_cdf, pick, truncate
-from led_rl.decoding.led import LED, explore, layer_mass, mix
-from led_rl.decoding.randomness import COIN_STREAM, TOKEN_STREAM, uniform
+from led_rl.decoding.distributions import (
+    Support,
+    inverse_cdf,
+    log_probabilities,
+    others,
+    pick,
+    truncate,
+    truncate_log_mass,
+)
+from led_rl.decoding.randomness import TOKEN_STREAM, uniform
 from led_rl.errors import UserError
 from led_rl.models.lens import Lens
 
@@ -27,6 +35,8 @@ class _Known:
     """What has been computed in a step so far; several samplers ask for the same."""
 
     logits: Tensor | None = None
+    log_mass: tuple[float, Tensor] | None = None  # of the temperature asked for last: each is as large as the logits
+    rest: dict[float, Tensor] = field(default_factory=dict)
     supports: dict["Truncation", Support] = field(default_factory=dict)
     uniforms: dict[int, Tensor] = field(default_factory=dict)
 
@@ -108,8 +118,23 @@ class Step:
         """What this truncation keeps of the final layer, (R, K)."""
         known = self._known.supports
         if truncation not in known:
-            known[truncation] = truncation.support(self.logits(lens))
+            log_mass = self._log_mass(truncation.temperature, lens)
+            known[truncation] = truncate_log_mass(log_mass, *astuple(truncation))
         return known[truncation]
+
+    def rest(self, temperature: float, lens: Lens) -> Tensor:
+        """(R,) the final layer's 1 - p1, over the full vocabulary."""
+        known = self._known.rest
+        if temperature not in known:
+            known[temperature] = others(self._log_mass(temperature, lens).exp())
+        return known[temperature]
+
+    def _log_mass(self, temperature: float, lens: Lens) -> Tensor:
+        """(R, V) log-probabilities of the final layer at a temperature."""
+        known = self._known.log_mass
+        if known is None or known[0] != temperature:
+            self._known.log_mass = known = (temperature, log_probabilities(self.logits(lens), temperature))
+        return known[1]
 
     def uniform(self, stream: int) -> Tensor:
         """(B,) float64 in [0, 1)."""
@@ -130,7 +155,7 @@ class Draw:
             that do not explore).
         explored: (B,) bool if recorded: whether the token was drawn from e.
         depth: (B,) if recorded: index of the depth e stopped at, -1 where there is no e.
-        kept, q: (B, K) if recorded: the support's tokens and their probabilities.
+        support, q: (B, K) if recorded: the support's tokens and their probabilities.
     """
 
     tokens: Tensor
@@ -139,7 +164,7 @@ class Draw:
     log_pi: Tensor | None = None
     explored: Tensor | None = None
     depth: Tensor | None = None
-    kept: Tensor | None = None
+    support: Tensor | None = None
     q: Tensor | None = None
 
 
@@ -162,13 +187,16 @@ class Truncation:
         temperature: positive
         top_k: tokens kept, 0 for all
         top_p: nucleus mass, 1 for all
-        min_p: smallest probability relative to the largest, 0 for all
+        min_p: smallest probability relative to the largest, 0 for all (Nguyen et al., arXiv 2407.01082)
+        min_k_tau: the constant of Min-k sampling, which finds its own k at each token (Ding et al., arXiv 2604.11012,
+            where it is 3); None: no such cut
     """
 
     temperature: float = 1.0
     top_k: int = 0
     top_p: float = 1.0
     min_p: float = 0.0
+    min_k_tau: float | None = None
 
     def __post_init__(self) -> None:
         if not self.temperature > 0:
@@ -179,9 +207,13 @@ class Truncation:
             raise UserError(f"top_p={self.top_p}: a mass in (0, 1]; 1 keeps all")
         if not 0 <= self.min_p < 1:
             raise UserError(f"min_p={self.min_p}: a fraction in [0, 1); 0 keeps all")
+        if self.min_k_tau is not None and not 0 <= self.min_k_tau < math.inf:
+            raise UserError(
+                f"min_k_tau={self.min_k_tau}: a number of at least 0; the paper's is 3, None leaves Min-k out"
+            )
 
     def support(self, logits: Tensor) -> Support:
-        return truncate(logits, self.temperature, self.top_k, self.top_p, self.min_p)
+        return truncate(logits, *astuple(self))
 
 
 @dataclass(frozen=True)
@@ -210,67 +242,6 @@ class Plain:
         return draw_from(step.support(self.truncation, lens), step)
 
 
-@dataclass(frozen=True)
-class LEDSampler:
-    """LED (see `led_rl.decoding.led`). Its top_k replaces the truncation's.
-
-    The coin is tossed first, so the intermediate layers are read only for the rows that explore; with `record` every
-    thinking row is read, and the same tokens are drawn.
-    """
-
-    led: LED
-    truncation: Truncation
-    depths: tuple[int, ...]
-
-    @classmethod
-    def of(cls, led: LED, truncation: Truncation, lens: Lens) -> Self:
-        """For this model; ValueError if it has too few layers or tokens."""
-        led = led.resolved(lens.layers, lens.vocabulary)
-        matched = Truncation(truncation.temperature, led.top_k, truncation.top_p, truncation.min_p)
-        return cls(led, matched, led.depths(lens.layers))
-
-    def draw(self, step: Step, lens: Lens) -> Draw:
-        support = step.support(self.truncation, lens)
-        peak = step.at(support.peak)
-        eligible = step.thinking if self.led.think_only else torch.ones_like(step.thinking)
-        tossed = step.uniform(COIN_STREAM) < 1.0 - peak if self.led.exploit else torch.ones_like(eligible)
-        explored = eligible & tossed
-        exploit = step.at(support.probabilities)
-        weights = exploit.clone()
-        reading = (eligible if step.record else explored).nonzero().squeeze(-1)
-        rows, place = step.distinct_rows(reading)
-        e, chosen = self.explore(step, lens, support, rows)
-        e, chosen = e[place], chosen[place]
-        weights[reading] = torch.where(explored[reading].unsqueeze(-1), e, exploit[reading])
-        index = inverse_cdf(weights, step.uniform(TOKEN_STREAM))
-        tokens = pick(support.tokens, index, step.rows)
-        if not step.record:
-            return Draw(tokens)
-        q = exploit.clone()
-        q[reading] = mix(exploit[reading], e, peak[reading]) if self.led.exploit else e
-        depth = torch.full_like(tokens, -1)
-        depth[reading] = chosen
-        return Draw(
-            tokens,
-            log_q=pick(q, index).log(),
-            log_pi=pick(exploit, index).log(),
-            explored=explored,
-            depth=depth,
-            kept=step.at(support.tokens),
-            q=q,
-        )
-
-    def explore(self, step: Step, lens: Lens, support: Support, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """e (N, K) and j* (N,) of the rows (N,) named, from one LM-head product for all their intermediate states."""
-        tokens = support.tokens[rows]
-        mass = [support.mass[rows].unsqueeze(1)]
-        if len(self.depths) > 1:
-            states = torch.stack([step.state(depth, rows) for depth in self.depths[1:]], 1)
-            logits = lens.logits(states, self.depths[1], self.led.final_norm)
-            mass.append(layer_mass(logits, tokens, self.truncation.temperature))
-        return explore(torch.cat(mass, 1), support.kept[rows])
-
-
 def draw_from(support: Support, step: Step) -> Draw:
     """A draw from a support's own distribution (R, K), by inverse CDF in token order."""
     index = inverse_cdf(support.mass, step.uniform(TOKEN_STREAM), step.rows)
@@ -285,7 +256,7 @@ def draw_from(support: Support, step: Step) -> Draw:
         log_pi=log_q,
         explored=torch.zeros_like(step.thinking),
         depth=torch.full_like(tokens, -1),
-        kept=step.at(support.tokens),
+        support=step.at(support.tokens),
         q=q,
     )
 
@@ -299,6 +270,6 @@ def certain(tokens: Tensor) -> Draw:
         log_pi=log_q,
         explored=torch.zeros_like(tokens, dtype=torch.bool),
         depth=torch.full_like(tokens, -1),
-        kept=tokens.unsqueeze(-1),
+        support=tokens.unsqueeze(-1),
         q=torch.ones_like(log_q).unsqueeze(-1),
     )

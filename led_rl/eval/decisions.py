@@ -16,12 +16,13 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from led_rl.decoding.controls import ExploreBase, ExploreFinal, on_support
-from led_rl.decoding.distributions import Support, entropy_nats
+from led_rl.decoding.controls import ExploreBase, ExploreFinal
+from led_rl.decoding.distributions import Support, entropy_nats, on_support
 from led_rl.decoding.engine import Engine, EngineConfig, Prompt
 from led_rl.decoding.led import PRESETS
+from led_rl.decoding.led_sampler import LEDSampler
 from led_rl.decoding.randomness import sample_key
-from led_rl.decoding.samplers import LEDSampler, Plain, Step, Truncation
+from led_rl.decoding.samplers import Plain, Step, Truncation
 from led_rl.errors import UserError
 from led_rl.eval.config import PRECISIONS
 from led_rl.models.lens import Lens
@@ -255,7 +256,7 @@ def _readouts(lens: Lens, states: Mapping[int, Tensor], config: DecisionsConfig)
     every = torch.arange(len(support.peak), device=support.peak.device)
     # What e is depends on the states alone.
     step = Step(dict(states), keys=every, positions=every, thinking=torch.ones_like(every, dtype=torch.bool))
-    e = {name: sampler.explore(step, lens, support, every)[0] for name, sampler in samplers.items()}
+    e = {name: sampler.explore(step, lens, support, every).e for name, sampler in samplers.items()}
     entropies, masses, readouts = [], [], []
     for depth in reversed(range(lens.layers)):
         logits = lens.logits(states[depth], depth, True)

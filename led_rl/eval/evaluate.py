@@ -11,7 +11,7 @@ from tqdm.auto import tqdm
 from led_rl.decoding.engine import Engine, EngineConfig
 from led_rl.eval.config import EvalConfig
 from led_rl.eval.launch import launch, share_of
-from led_rl.eval.plan import hard_tokens, joint_passes, lens_of, load_target, plan_evaluation
+from led_rl.eval.plan import decoded, hard_tokens, joint_passes, lens_of, load_target, plan_evaluation
 from led_rl.eval.record import check_record, extended_record, record_problems, shared_settings
 from led_rl.eval.sampling import Rollouts
 from led_rl.eval.tensorboard import show_scores
@@ -62,10 +62,11 @@ def evaluate(config: EvalConfig) -> Path:
         target = together[0].target
         if target != loaded:
             policy, loaded = load_target(target, config), target
-        fabric.to_device(policy.model)
+        model = decoded(together[0].arm, policy, base)
+        fabric.to_device(model.model)
         arms = dict.fromkeys(setting.arm.key for setting in together)
         bar.set_postfix_str(f"{target.checkpoint} {' '.join(arms)}")
-        lens = lens_of(together[0].arm, policy, base)
+        lens = lens_of(together[0].arm, model, base)
         engine = Engine(
             lens,
             [setting.arm.build(setting.temperature, lens, hard_tokens(policy)) for setting in together],

@@ -9,6 +9,7 @@ from led_rl.errors import UserError
 from led_rl.eval.config import PRECISIONS, EvalConfig
 from led_rl.eval.sampling import Setting
 from led_rl.eval.targets import Target, Targets, find_targets
+from led_rl.models.interpolation import interpolate
 from led_rl.models.lens import Lens
 from led_rl.models.loading import Policy, load_policy
 from led_rl.models.paired import PairedLens
@@ -56,11 +57,11 @@ def plan_evaluation(config: EvalConfig) -> Plan:
     budget = config.max_new_tokens or recorded_budget(recorded)
     home = Path(config.output_dir) if config.output_dir else targets.home
     arms = resolve(config.arms, config.matched) if config.arms is not None else []
-    needy = [arm.name for arm in arms if arm.needs_base]
+    needy = [arm.name for arm in arms if arm.reads_base]
     base = targets.base if needy else None
     if needy and base is None:
         raise UserError(
-            f"arm {needy[0]!r} runs a run's base beside the policy, and {config.ckpt} belongs to no run that records "
+            f"arm {needy[0]!r} needs a run's base beside the policy, and {config.ckpt} belongs to no run that records "
             "its base: name a run folder or one of its checkpoints"
         )
     return Plan(targets, base, load_task(task_config), task_config, prompt, tuple(arms), budget, home / "eval")
@@ -92,6 +93,11 @@ def lens_of(arm: Arm, policy: Policy, base: Policy | None) -> Lens:
     return PairedLens(policy.model, base.model) if arm.needs_base and base else Lens(policy.model)
 
 
+def decoded(arm: Arm, policy: Policy, base: Policy | None) -> Policy:
+    """The model that this arm decodes: the policy, or a mixture of its weights with its base's."""
+    return interpolate(base, policy, arm.weights) if arm.weights != 1.0 and base else policy
+
+
 def hard_tokens(policy: Policy) -> tuple[int, ...]:
     """Tokens that an arm which feeds mixtures feeds as themselves."""
     think_end = think_tokens(policy.tokenizer).end
@@ -104,8 +110,11 @@ def joint_passes(plan: Plan, temperatures: list[float]) -> list[list[Setting]]:
     passes: list[list[Setting]] = []
     for target in plan.targets.models:
         settings = [Setting(target, arm, temperature) for arm in plan.arms for temperature in temperatures]
-        joint = [setting for setting in settings if not setting.arm.alone]
-        for needs_base in (False, True):
-            passes.append([setting for setting in joint if setting.arm.needs_base == needs_base])
+        joint: dict[tuple[float, bool], list[Setting]] = {}
+        for setting in settings:
+            if not setting.arm.alone:
+                joint.setdefault((setting.arm.weights, setting.arm.needs_base), []).append(setting)
+        # Mixed weights last, by alpha: a checkpoint is loaded once, and each mixture made once.
+        passes += [joint[key] for key in sorted(joint, key=lambda key: (key[0] != 1.0, key))]
         passes.extend([setting] for setting in settings if setting.arm.alone)
-    return [settings for settings in passes if settings]
+    return passes

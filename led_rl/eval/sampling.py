@@ -1,5 +1,6 @@
 """Samples on disk: one JSON line a sample, appended as they finish, never sampled twice."""
 
+import re
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,6 +20,7 @@ from led_rl.tasks.problem import Grade, Problem, Task
 
 FLUSH_S = 5.0
 GRADES_KEPT = 65_536
+NOT_IN_A_NAME = re.compile(r"[^\w.@=+-]")
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,8 @@ class Setting:
 
     def file(self, eval_dir: Path, rank: int | str) -> Path:
         """Where one process writes its samples; with `*` for the rank, the pattern of all of them."""
-        return eval_dir / "samples" / self.target.checkpoint / f"{self.arm.key}-T{self.temperature:g}.rank{rank}.jsonl"
+        name = NOT_IN_A_NAME.sub("_", self.arm.key)  # settings may be paths
+        return eval_dir / "samples" / self.target.checkpoint / f"{name}-T{self.temperature:g}.rank{rank}.jsonl"
 
     def finished(self, eval_dir: Path) -> set[tuple[str, int]]:
         """(problem id, sample) of every sample on disk, whichever process wrote it."""

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
-from led_rl.arm_card import ArmCard
+from led_rl.arm_card import CHANGE, ArmCard
 from led_rl.decoding.samplers import Sampler, Truncation
 from led_rl.errors import UserError
 from led_rl.models.lens import Lens
@@ -23,12 +23,20 @@ class Arm:
         build: how to make its sampler for one model and temperature.
         needs_base: the model must be a `PairedLens`, with the run's base beside the policy.
         alone: it feeds mixtures of embeddings, so it cannot share the engine's rows with other arms.
+        weights: the policy's share of the weights that are decoded, the rest being the run's base (WiSE-FT); 1: the
+            policy as it is.
     """
 
     card: ArmCard
     build: Build
     needs_base: bool = False
     alone: bool = False
+    weights: float = 1.0
+
+    @property
+    def reads_base(self) -> bool:
+        """Whether the run's base must be there, to be read beside the policy or to be mixed into it."""
+        return self.needs_base or self.weights != 1.0
 
     @property
     def name(self) -> str:
@@ -72,14 +80,18 @@ class ArmFamily(Protocol):
     """Arms that one file knows how to name and build."""
 
     def names(self) -> Sequence[str]:
-        """Every name that may be typed, settings after an `@` left out."""
+        """Every name that may be typed, settings after an `@` left out; `<..>` stands for a number."""
+        ...
+
+    def claims(self, name: str) -> bool:
+        """Whether a name, settings left out, is one of these arms'."""
         ...
 
     def arms(self, name: str, changes: Mapping[str, str], matched: Matched, others: Sequence[ArmCard]) -> list[Arm]:
         """The arms that a name stands for, mostly one.
 
         Args:
-            name: one of `names()`.
+            name: one that this family claims.
             changes: settings typed after it, `@depth=12` as {"depth": "12"}.
             matched: truncation that every arm shares.
             others: cards of all arms named beside it whose family does not ask for others itself.
@@ -93,6 +105,36 @@ class ArmFamily(Protocol):
     def asks_for_others(self) -> bool:
         """Whether `arms` looks at the other arms, as a control does that takes its k from them."""
         ...
+
+
+class NamedFamily:
+    """What most families share: a fixed list of names, and no look at the other arms."""
+
+    asks_for_others = False
+
+    def names(self) -> Sequence[str]:
+        raise NotImplementedError
+
+    def claims(self, name: str) -> bool:
+        return name in self.names()
+
+
+def read_changes(name: str, changes: Mapping[str, str], readers: Mapping[str, Callable[[str], Any]]) -> dict[str, Any]:
+    """Settings that were typed after an arm's name, by key. UserError for one that the arm does not have."""
+    settings: dict[str, Any] = {}
+    for key, value in changes.items():
+        if key not in readers or not value:
+            raise UserError(f"arm {name!r}: {key!r} is no setting of it; write @<{'|'.join(readers)}>=<value>")
+        try:
+            settings[key] = readers[key](value)
+        except (KeyError, ValueError) as error:
+            raise UserError(f"arm {name!r}: {value!r} is no value of {key}") from error
+    return settings
+
+
+def full_name(name: str, changes: Mapping[str, str]) -> str:
+    """An arm's name with its settings, as it was typed."""
+    return CHANGE.join([name, *(f"{key}={value}" for key, value in changes.items())])
 
 
 def no_changes(name: str, changes: Mapping[str, Any]) -> None:

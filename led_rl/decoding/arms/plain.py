@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from led_rl.arm_card import PLAIN, TOP_K, ArmCard, control_card, key_of, plain_card, rival_card
-from led_rl.decoding.arms.arm import Arm, Build, Matched, no_changes
+from led_rl.decoding.arms.arm import Arm, Build, Matched, NamedFamily, no_changes
 from led_rl.decoding.samplers import Greedy, Plain, Sampler
 from led_rl.errors import UserError
 from led_rl.models.lens import Lens
@@ -11,10 +11,8 @@ from led_rl.models.lens import Lens
 GREEDY = "greedy"
 
 
-class PlainFamily:
+class PlainFamily(NamedFamily):
     """`plain`: temperature and the matched truncation. `greedy`: the most probable token."""
-
-    asks_for_others = False
 
     def names(self) -> Sequence[str]:
         return (PLAIN, GREEDY)
@@ -26,7 +24,7 @@ class PlainFamily:
         return [Arm(plain_card({"top_k": 0, **matched.settings}), sample_top_k(None, matched))]
 
 
-class ControlFamily:
+class ControlFamily(NamedFamily):
     """`top_k`: one control for every k among the arms beside it that are to be compared with one."""
 
     asks_for_others = True

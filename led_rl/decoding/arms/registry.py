@@ -7,16 +7,17 @@ from led_rl.decoding.arms.arm import Arm, ArmFamily, Matched
 from led_rl.decoding.arms.led import LEDFamily
 from led_rl.decoding.arms.plain import ControlFamily, PlainFamily
 from led_rl.decoding.arms.rivals import RivalFamily
+from led_rl.decoding.arms.weights import WiseFamily
 from led_rl.errors import UserError
 
-REGISTRY: tuple[ArmFamily, ...] = (
+_DECODERS: tuple[ArmFamily, ...] = (
     PlainFamily(),
-    ControlFamily(),
     LEDFamily(LED),
     LEDFamily(EXPLORE_FINAL),
     LEDFamily(EXPLORE_BASE),
     RivalFamily(),
 )
+REGISTRY: tuple[ArmFamily, ...] = (ControlFamily(), *_DECODERS, WiseFamily(_DECODERS))
 
 SMALL_VOCABULARY = 1000  # below it, the preset made for countdown's words suits better than the paper's
 
@@ -41,7 +42,7 @@ def resolve(names: Sequence[str], matched: Matched, families: Sequence[ArmFamily
     Raises:
         UserError: on an unknown or repeated name, a setting that an arm does not have, or `top_k` without a LED arm.
     """
-    known = {name: family for family in families for name in family.names()}
+    known = arm_names(families)
     if not names:
         raise UserError(f"no arm is named: choose among {', '.join(known)}")
     if len(set(names)) != len(names):
@@ -51,9 +52,9 @@ def resolve(names: Sequence[str], matched: Matched, families: Sequence[ArmFamily
         others = [arm.card for arms in found.values() for arm in arms]
         for name in names:
             plain_name, *changes = name.split(CHANGE)
-            if plain_name not in known:
+            family = next((family for family in families if family.claims(plain_name)), None)
+            if family is None:
                 raise UserError(f"arm {name!r} is unknown: choose among {', '.join(known)}")
-            family = known[plain_name]
             if family.asks_for_others == last:
                 found[name] = family.arms(plain_name, _settings(name, changes), matched, others)
     return [arm for name in names for arm in found[name]]
