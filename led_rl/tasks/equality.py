@@ -106,13 +106,15 @@ def _written(expression: Any) -> float:
     if isinstance(expression, Rational):
         return 0.302 * (abs(expression.p).bit_length() + expression.q.bit_length())
     if isinstance(expression, exp) and expression.args[0].is_number:
-        return abs(float(expression.args[0].evalf(5, chop=True).as_real_imag()[0])) + 1
+        size: float = abs(float(expression.args[0].evalf(5, chop=True).as_real_imag()[0]))
+        return size + 1
     if isinstance(expression, factorial) and isinstance(expression.args[0], Integer):
         return math.lgamma(abs(int(expression.args[0])) + 1) / math.log(10) + 1
     if isinstance(expression, Pow) and isinstance(expression.exp, Rational):
         base: float = _written(expression.base) + 1
         return base * max(1.0, abs(float(expression.exp)))
-    return 1 + sum(_written(argument) for argument in expression.args)
+    total: float = sum(_written(argument) for argument in expression.args)
+    return total + 1
 
 
 def _tolerance(digits: int) -> Any:

@@ -16,9 +16,6 @@ and so is any word beside the number that is no unit. `p\%` equals p/100; agains
 where a question asks for a percentage. What counts as right, in plain words: docs/grading.md.
 """
 
-import os
-import threading
-import time
 from collections.abc import Sequence
 from fractions import Fraction
 from typing import TypeVar
@@ -29,24 +26,13 @@ from led_rl.tasks.latex import MAX_CHARS, enclosed, normalise, unwrapped
 from led_rl.tasks.leaves import Quantity, based, clock, has_words, quantity, same_tail, word
 from led_rl.tasks.numerals import number
 from led_rl.tasks.problem import Grade
-from led_rl.tasks.sandbox import SANDBOX
+from led_rl.tasks.questions import ExhaustedError, Questions, UnreadableError
 from led_rl.tasks.structure import assignments, is_name, is_wrapper, items, matrix, sides, solution_set, unions
-from led_rl.tasks.sympy_input import angles_as_radians, for_sympy, letter_case_differs, letters_apart, refusal
 
 T = TypeVar("T")
 
 MAX_ITEMS = 20
-MAX_QUESTIONS = 60  # to the child, per completion
-BUDGET_S = 1.5  # of the child's time, for all questions of a completion
 _MAX_DEPTH = 6
-
-
-class _UnreadableError(Exception):
-    """One side cannot be read; the message says why."""
-
-
-class _ExhaustedError(Exception):
-    """The child was killed, or there was too much to compare."""
 
 
 def grade(gold: str, completion: str, thinking: Thinking = "optional") -> bool:
@@ -71,9 +57,9 @@ def judge(gold: str, completion: str, thinking: Thinking = "optional") -> Grade:
     try:
         if comparison.same(normalise(gold), normalise(answer)):
             return Grade("correct", answer)
-    except _UnreadableError:
+    except UnreadableError:
         return Grade("unknown_word" if comparison.unknown_word else "unparsable", answer)
-    except _ExhaustedError:
+    except ExhaustedError:
         return Grade("timeout", answer)
     return Grade("unknown_word" if comparison.unknown_word else "wrong", answer)
 
@@ -91,7 +77,7 @@ def check_gold(gold: str) -> None:
     text = normalise(gold)
     try:
         same, reason = _Comparison(textual=False).same(text, text), "does not equal itself"
-    except (_UnreadableError, _ExhaustedError) as error:
+    except (UnreadableError, ExhaustedError) as error:
         same, reason = False, str(error)
     if not same:
         raise UserError(f"gold answer {gold!r}: cannot be graded ({reason}); exclude the problem and count it")
@@ -105,21 +91,20 @@ class _Comparison:
 
     def __init__(self, textual: bool = True) -> None:
         self._textual = textual
-        self._questions = 0
-        self._spent_s = 0.0
+        self._child = Questions()
         self.unknown_word = False
 
     def same(self, gold: str, answer: str, depth: int = 0) -> bool:
-        """Whether two normalised texts say the same. Raises _UnreadableError, _ExhaustedError."""
+        """Whether two normalised texts say the same. Raises UnreadableError, ExhaustedError."""
         if depth > _MAX_DEPTH:
-            raise _UnreadableError("nested too deep")
+            raise UnreadableError("nested too deep")
         if self._textual and gold == answer:
             return True
         gold, answer = unwrapped(gold), unwrapped(answer)
         if (numbers := _both(number(gold), number(answer))) is not None:
             return numbers[0] == numbers[1]
         if len(answer) > MAX_CHARS or len(gold) > MAX_CHARS:
-            raise _UnreadableError(f"longer than {MAX_CHARS} characters")
+            raise UnreadableError(f"longer than {MAX_CHARS} characters")
         (gold_name, gold), (answer_name, answer) = solution_set(gold), solution_set(answer)
         if gold_name and answer_name and gold_name != answer_name:
             return False
@@ -170,7 +155,7 @@ class _Comparison:
         if len(gold) != len(answer):
             return False
         if len(gold) > MAX_ITEMS:
-            raise _ExhaustedError(f"more than {MAX_ITEMS} items")
+            raise ExhaustedError(f"more than {MAX_ITEMS} items")
         left = list(answer)
         for item in gold:
             match = next((place for place, other in enumerate(left) if self.same(item, other, depth + 1)), None)
@@ -193,7 +178,7 @@ class _Comparison:
             for other, other_value in (answer, reversed(answer)):
                 if is_name(one) and one == other and self.same(value, other_value, depth + 1):
                     return True
-        return self._ask("equation", list(gold), list(answer))
+        return self._child.equations_equal(gold, answer)
 
     def _structures(self, gold: str, answer: str, depth: int) -> bool:
         rows = _both(matrix(gold), matrix(answer))
@@ -247,51 +232,7 @@ class _Comparison:
             return numbers[0] == numbers[1]
         if self._textual and gold.value == answer.value:
             return True
-        return self._ask("value", gold.value, answer.value)
-
-    def _ask(self, kind: str, gold: str | list[str], answer: str | list[str]) -> bool:
-        self._questions += 1
-        if self._questions > MAX_QUESTIONS:
-            raise _ExhaustedError(f"more than {MAX_QUESTIONS} comparisons")
-        texts = [*([gold] if isinstance(gold, str) else gold), *([answer] if isinstance(answer, str) else answer)]
-        texts = [angles_as_radians(text) for text in texts]
-        for text in texts:
-            if (reason := refusal(text) if text else "empty") is not None:
-                raise _UnreadableError(reason)
-        half = len(texts) // 2
-        if letter_case_differs("".join(texts[:half]), "".join(texts[half:])):
-            return False
-        texts = [for_sympy(text) for text in letters_apart(*texts)]
-        left, right = (texts[0], texts[1]) if half == 1 else (texts[:half], texts[half:])
-        reply = self._timed({"kind": kind, "gold": left, "answer": right})
-        if reply is None or reply["verdict"] == "exhausted":
-            raise _ExhaustedError("ran out of time or memory")
-        if reply["verdict"] == "unparsable":
-            raise _UnreadableError(reply["error"])
-        return bool(reply["verdict"] == "equal")
-
-    def _timed(self, request: dict[str, object]) -> dict[str, object] | None:
-        """The child's reply in what is left of the completion's time, which waiting for other threads does not use up."""
-        with _TURN.lock:
-            SANDBOX.start()
-            start = time.monotonic()
-            reply = SANDBOX.ask(request, wall_s=max(0.05, BUDGET_S - self._spent_s))
-            self._spent_s += time.monotonic() - start
-        return reply
-
-
-class _Turn:
-    """The lock that gives one thread at a time the child's clock; new in a fork, whose parent may hold the old one."""
-
-    def __init__(self) -> None:
-        self.renew()
-        os.register_at_fork(after_in_child=self.renew)
-
-    def renew(self) -> None:
-        self.lock = threading.Lock()
-
-
-_TURN = _Turn()
+        return self._child.values_equal(gold.value, answer.value)
 
 
 def _both(left: T | None, right: T | None) -> tuple[T, T] | None:

@@ -43,10 +43,10 @@ class Quantity:
 
 
 def quantity(text: str, written: str | None = None) -> Quantity:
-    r"""The value and the unit of a normalised text: `\$5\text{ million}` is 5000000 dollars, `15\text{ cm}^{2}` is 15 cm^2.
+    r"""Value and unit of a normalised text: `\$5\text{ million}` is 5000000 dollars, `15\text{ cm}^{2}` is 15 cm^2.
 
-    `written` is the other side's text, whose own words count as known: a gold answer may carry any. A unit of one letter without
-    markup, `5m`, is read as one only if the other side has that unit; alone it is the product of 5 and m.
+    A unit of one letter without markup, `5m`, is read as one only if the other side, `written`, has that unit; alone it
+    is the product of 5 and m.
     """
     theirs = "" if written is None else written
     prefix = _CURRENCY.match(text)
@@ -82,7 +82,7 @@ def same_tail(gold: str, answer: str) -> tuple[str, str] | None:
 
 
 def has_words(text: str) -> bool:
-    """Whether words that are no mathematics stand anywhere in a text, so that a wrong answer can be counted as one of those."""
+    """Whether words that are no mathematics stand anywhere in a text."""
     plain = re.sub(rf"{STYLE}\{{", " ", text)
     found = re.findall(r"(?<![\\A-Za-z])[A-Za-z]{3,}", plain)
     return any(word.lower() not in _MATH_WORDS for word in found)
@@ -114,7 +114,7 @@ def based(text: str) -> tuple[str, str] | None:
 
 
 def _tail_starts(text: str) -> list[int]:
-    """Where a unit may begin, the longest first: every piece from there to the end is one that units are written with."""
+    """Where a unit may begin, the longest first: all that follows is of the pieces that units are written with."""
     pieces = list(_TAIL_PIECE.finditer(text))
     starts: list[int] = []
     end = len(text)

@@ -1,4 +1,4 @@
-r"""Numbers as they are written, exactly: `2,125`, `0.15`, `0.1\overline{6}`, `\frac{4}{3}`, `2 1/2`, `6.72\times 10^{-5}`."""
+r"""Numbers as they are written, exactly: `2,125`, `0.1\overline{6}`, `\frac{4}{3}`, `2 1/2`, `6.72\times 10^{-5}`."""
 
 import re
 from fractions import Fraction

@@ -81,7 +81,7 @@ def assignments(parts: Sequence[str]) -> dict[str, str] | None:
 
 
 def solution_set(text: str) -> tuple[str | None, str]:
-    r"""(name, set) of `x \in S`, of an inequality in one name and of several joined by "or" or "and"; else (None, text).
+    r"""(name, set) of `x \in S`, of an inequality in one name or several joined by "or" or "and"; else (None, text).
 
     `x<2 or x>3` is (x, `(-\infty,2)\cup(3,\infty)`), and `x>2 and x<5` is (x, `(2,5)`).
     """
