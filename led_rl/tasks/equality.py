@@ -64,11 +64,11 @@ def agree(left: Any, right: Any, skip: int | None = None) -> bool:
 
     if left == right:
         return True
+    left, right = left.doit(), right.doit()
     if isinstance(left, MatrixBase) and isinstance(right, MatrixBase):
         return left.shape == right.shape and all(agree(*pair) for pair in zip(left.flat(), right.flat(), strict=True))
     if not (isinstance(left, Expr) and isinstance(right, Expr)):
         return False
-    left, right = left.doit(), right.doit()
     if left == right:
         return True
     if isinstance(left, Rational) and isinstance(right, Rational):
@@ -104,7 +104,8 @@ def _written(expression: Any) -> float:
     from sympy import Integer, Pow, Rational, exp, factorial
 
     if isinstance(expression, Rational):
-        return 0.302 * (abs(expression.p).bit_length() + expression.q.bit_length())
+        bits: int = abs(expression.p).bit_length() + expression.q.bit_length()
+        return 0.302 * bits
     if isinstance(expression, exp) and expression.args[0].is_number:
         size: float = abs(float(expression.args[0].evalf(5, chop=True).as_real_imag()[0]))
         return size + 1

@@ -191,6 +191,8 @@ class _Comparison:
         gold_inside = items(gold_pair[1], bracketed=True) if gold_pair else [gold]
         answer_inside = items(answer_pair[1], bracketed=True) if answer_pair else [answer]
         if len(gold_inside) == 1 and len(answer_inside) == 1:
+            if _brackets(gold_pair) != _brackets(answer_pair):
+                return False
             inner_gold = gold_inside[0] if gold_pair and is_wrapper(gold_pair) else gold
             inner_answer = answer_inside[0] if answer_pair and is_wrapper(answer_pair) else answer
             if (inner_gold, inner_answer) != (gold, answer):
@@ -212,12 +214,12 @@ class _Comparison:
         if digits[0] or digits[1]:
             return digits[0] == digits[1]
         left, right = quantity(gold), quantity(answer, written=gold)
-        if right.unknown:
-            values = same_tail(gold, answer)
-            if values is None:
-                self.unknown_word = True
-                return False
+        values = same_tail(gold, answer) if left.unknown or right.unknown else None
+        if values is not None:
             left, right = (Quantity(value, number(value), "") for value in values)
+        elif right.unknown:
+            self.unknown_word = True
+            return False
         elif has_words(right.value):
             self.unknown_word = not has_words(left.value)
         return self._quantities(left, right)
@@ -243,6 +245,11 @@ def _point(text: str, parts: Sequence[str]) -> Sequence[str]:
     """The coordinates of `(2,3)`; of a list without brackets its items."""
     pair = enclosed(text)
     return items(pair[1], bracketed=True) if pair is not None and (pair[0], pair[2]) == ("(", ")") else parts
+
+
+def _brackets(pair: tuple[str, str, str] | None) -> tuple[str, str] | None:
+    """Brackets around one item that say something, as those of the list `[5]` do; None for the others."""
+    return None if pair is None or is_wrapper(pair) else (pair[0], pair[2])
 
 
 def _percent_equal(gold: Fraction, gold_unit: str, answer: Fraction, answer_unit: str) -> bool:

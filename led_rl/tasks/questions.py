@@ -9,7 +9,7 @@ from led_rl.tasks.sandbox import SANDBOX
 from led_rl.tasks.sympy_input import angles_as_radians, for_sympy, letter_case_differs, letters_apart, refusal
 
 MAX_QUESTIONS = 60
-BUDGET_S = 1.5  # of the child's time, for all questions together
+BUDGET_S = 1.0  # of the child's time, for all questions together
 
 
 class UnreadableError(Exception):

@@ -10,6 +10,7 @@ _GREEK = "alpha|beta|gamma|delta|epsilon|theta|lambda|mu|phi|psi|omega|rho|sigma
 _ATOM = rf"(?:\\(?:{_GREEK})|\\(?:text|mathrm|mbox|overline|vec|mathbf)\{{[^{{}}]*\}}|(?!pi)[A-Za-z])(?:_\{{\w+\}})?'*"
 _NAME = re.compile(
     rf"(?:m?\s*\\angle\s*|\\triangle\s*)?(?:{_ATOM}\s*){{1,12}}(?:\((?:{_ATOM})(?:,{_ATOM})*\))?|\((?:{_ATOM})(?:,{_ATOM})*\)"
+    r"|[fghpqFGHPQ]\(-?[0-9]+\)"
 )
 _ORDER = {r"\leqslant": "<=", r"\leq": "<=", r"\le": "<=", "<=": "<=", "<": "<", r"\lt": "<"}
 _ORDER |= {r"\geqslant": ">=", r"\geq": ">=", r"\ge": ">=", ">=": ">=", ">": ">", r"\gt": ">"}
@@ -71,6 +72,7 @@ def assignments(parts: Sequence[str]) -> dict[str, str] | None:
     `x=1` and `x=-2`, or `x_1=1` and `x_2=-2`, are two values of one name, whose order does not count.
     """
     values: dict[str, str] = {}
+    parts = _coordinates(parts[0]) if len(parts) == 1 else parts
     for part in parts:
         two = sides(part)
         if len(two) != 2 or not is_name(two[0]):
@@ -78,6 +80,17 @@ def assignments(parts: Sequence[str]) -> dict[str, str] | None:
         values[two[0]] = two[1]
     different = {re.sub(r"_\{\w+\}", "", name) for name in values}
     return values if len(different) == len(parts) > 1 else None
+
+
+def _coordinates(text: str) -> list[str]:
+    """`(x,y)=(1,2)` as `x=1` and `y=2`."""
+    pairs = [enclosed(side) for side in sides(text)]
+    if len(pairs) != 2 or pairs[0] is None or pairs[1] is None:
+        return [text]
+    names, values = (items(pair[1], bracketed=True) for pair in pairs if pair is not None)
+    return (
+        [f"{name}={value}" for name, value in zip(names, values, strict=True)] if len(names) == len(values) else [text]
+    )
 
 
 def solution_set(text: str) -> tuple[str | None, str]:
