@@ -8,7 +8,7 @@ from typing import Any, Literal, Protocol
 Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 
-Status = Literal["correct", "wrong", "no_answer", "unclosed_think", "unparsable", "timeout"]
+Status = Literal["correct", "wrong", "no_answer", "unclosed_think", "unknown_word", "unparsable", "timeout"]
 
 
 @dataclass(frozen=True)
