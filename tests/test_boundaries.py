@@ -29,7 +29,8 @@ LAYERS = {
 SHARED = {
     "errors": set(),
     "records": {"errors"},
-    "run_folder": {"records", "errors"},
+    "yaml_files": {"errors"},
+    "run_folder": {"records", "errors", "yaml_files"},
     "config": {"errors"},
     "matrix": {"records", "run_folder", "errors"},
 }

@@ -12,10 +12,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from led_rl.tasks.sandbox import SANDBOX, Sandbox
 
 from led_rl.tasks.grading import check_gold, grade, judge
 from led_rl.tasks.latex import MAX_CHARS, normalise, number, refusal
-from led_rl.tasks.sandbox import SANDBOX, Sandbox
 
 ROOT = Path(__file__).resolve().parents[1]
 BENCHMARKS = Path(os.environ.get("LED_RL_BENCHMARKS", ROOT.parent / "shared" / "data" / "benchmarks"))

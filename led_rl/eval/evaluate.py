@@ -32,9 +32,8 @@ from led_rl.models.prompting import PromptConfig, encode_prompts, think_tokens
 from led_rl.records import Row, read_json, write_json
 from led_rl.run_folder import provenance
 from led_rl.scores.scoring import score
-from led_rl.tasks.countdown import CountdownConfig
 from led_rl.tasks.problem import Problem, Task
-from led_rl.tasks.registry import TaskConfig, load_task, seen_in_training
+from led_rl.tasks.registry import TaskConfig, check_recorded_task, load_task, recorded_task, seen_in_training
 
 _LOG = logging.getLogger(__name__)
 
@@ -71,7 +70,7 @@ def evaluate(config: EvalConfig) -> Path:
     problems = plan.task.problems(config.split, config.num_problems, config.seed)
     prompts = encode_prompts(policy.tokenizer, [plan.task.prompt(problem) for problem in problems], plan.prompt)
     encoded = {problem.id: ids for problem, ids in zip(problems, prompts, strict=True)}
-    record = {**_record(config, plan, settings), "contamination": _contamination(plan, problems)}
+    record = {**_record(config, plan, settings), "contamination": _contamination(config, plan, problems)}
     fabric = launch(config, first)
     if fabric.is_global_zero:
         write_json(plan.eval_dir / "eval.json", {**record, "processes": fabric.world_size})
@@ -158,6 +157,8 @@ def _plan(config: EvalConfig) -> _Plan:
     targets = find_targets(config.ckpt, config.steps)
     recorded = targets.run.config() if targets.run else {}
     task_config = config.task or recorded_task(recorded)
+    if config.task is None:
+        check_recorded_task(task_config, config.consent)
     prompt = config.prompt or PromptConfig(**recorded.get("prompt", {}))
     budget = config.max_new_tokens or recorded_budget(recorded)
     home = Path(config.output_dir) if config.output_dir else targets.home
@@ -169,17 +170,9 @@ def _plan(config: EvalConfig) -> _Plan:
             f"arm {needy[0]!r} runs a run's base beside the policy, and {config.ckpt} belongs to no run that records "
             "its base: name a run folder or one of its checkpoints"
         )
-    return _Plan(targets, base, load_task(task_config), task_config, prompt, arms, budget, home / "eval")
-
-
-def recorded_task(recorded: Row) -> TaskConfig:
-    """The task a run was trained on, from its config.yaml; countdown where nothing is recorded."""
-    if "task" in recorded:
-        task = dict(recorded["task"])
-        return TaskConfig(**{**task, "countdown": CountdownConfig(**task["countdown"])})
-    if "countdown" in recorded:
-        return TaskConfig(countdown=CountdownConfig(**recorded["countdown"]))
-    raise UserError("this model is not of a run that records its task: name one, with --task.name")
+    return _Plan(
+        targets, base, load_task(task_config, config.consent), task_config, prompt, arms, budget, home / "eval"
+    )
 
 
 def recorded_budget(recorded: Row) -> int:
@@ -255,7 +248,7 @@ def _record(config: EvalConfig, plan: _Plan, settings: Row) -> Row:
     }
 
 
-def _contamination(plan: _Plan, problems: Sequence[Problem]) -> Row | None:
+def _contamination(config: EvalConfig, plan: _Plan, problems: Sequence[Problem]) -> Row | None:
     """How many of these problems the run was trained on, by id or wording; None where no run says what it saw."""
     run = plan.targets.run
     if run is None or not run.record_file.exists():
@@ -264,7 +257,13 @@ def _contamination(plan: _Plan, problems: Sequence[Problem]) -> Row | None:
     if count is None:
         return None
     recorded = run.config()
-    seen = seen_in_training(recorded_task(recorded), count, recorded["seed"], problems)
+    trained = recorded_task(recorded)
+    try:
+        check_recorded_task(trained, config.consent)
+    except UserError as error:
+        _LOG.warning("whether problems were seen in training is not known: %s", error)
+        return None
+    seen = seen_in_training(trained, count, recorded["seed"], problems)
     if seen:
         _LOG.warning("%d of %d problems were seen in training: %s ..", len(seen), len(problems), seen[0])
     return {"training_problems": count, "problems": len(problems), "seen": seen}

@@ -8,8 +8,8 @@ Equality is decided in this order, each step exact:
 1. structure, from the text: lists and sets (any order), tuples and intervals (order and brackets count), unions,
    matrices, `x = ...`, `x \in ...` and one-variable inequalities are taken apart and compared part by part;
 2. words by letters; numbers as fractions (`0.15` is `\frac{3}{20}`, `0.33` is not `\frac{1}{3}`);
-3. two expressions, by math-verify in a child process (`led_rl.tasks.sandbox`) that is killed on a clock, and only as
-   long as both also agree to 30 digits at test points, which math-verify alone does not ask for; two equations by those
+3. two expressions, by math-verify in a process of its own, on a clock (`led_rl.tasks.grader_process`), and only as long
+   as both also agree to 30 digits at test points, which math-verify alone does not ask for; two equations by those
    points alone (one must be a constant multiple of the other).
 
 Units (`\text{cm}`, `^\circ`, `\$`, words such as `dollars`) may be written or left out, never converted: two known
@@ -24,6 +24,7 @@ from typing import TypeVar
 
 from led_rl.errors import UserError
 from led_rl.tasks.answers import Thinking, boxed_answer, last_boxed
+from led_rl.tasks.grader_process import MATH
 from led_rl.tasks.latex import (
     MAX_CHARS,
     MAX_ITEMS,
@@ -37,7 +38,6 @@ from led_rl.tasks.latex import (
     split_top,
 )
 from led_rl.tasks.problem import Grade
-from led_rl.tasks.sandbox import SANDBOX
 
 T = TypeVar("T")
 
@@ -244,7 +244,7 @@ class _Comparison:
                     raise _UnreadableError(reason)
         if _letter_case_differs("".join(gold), "".join(answer)):
             return False
-        reply = SANDBOX.ask({"kind": kind, "gold": _spelt(gold), "answer": _spelt(answer)})
+        reply = MATH.ask({"kind": kind, "gold": _spelt(gold), "answer": _spelt(answer)})
         if reply is None or reply["verdict"] == "exhausted":
             raise _ExhaustedError("ran out of time or memory")
         if reply["verdict"] == "unparsable":
