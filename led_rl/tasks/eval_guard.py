@@ -15,14 +15,14 @@ import ast
 import os
 import sys
 import warnings
-from typing import Any
+from typing import Any, NoReturn
 
 MAX_SOURCE_CHARS = 20_000
 
 # What sympy's parse_expr runs before it looks at an answer.
 _OF_LIBRARIES = frozenset({"from sympy import *"})
-# Standard modules that make classes by evaluating text of their own, from names they have checked.
-_MAKERS = frozenset({"collections", "dataclasses"})
+# Modules that make classes or functions by evaluating text of their own, from names and counts they have checked.
+_MAKERS = frozenset({"collections", "dataclasses", "sympy.polys.monomials"})
 
 _NODES = (
     ast.Expression, ast.Constant, ast.Name, ast.Load, ast.List, ast.Tuple, ast.Set, ast.Dict, ast.BinOp, ast.UnaryOp,
@@ -78,8 +78,11 @@ def _is_plain(node: ast.AST) -> bool:
     return isinstance(node, _NODES)
 
 
-class _Guard:
+class Guard:
+    """The check; `refused` says what it last refused, None if nothing, as graders swallow the error."""
+
     def __init__(self) -> None:
+        self.refused: str | None = None
         self._checked = 0  # texts that were found plain and are not yet run
         self._checking = False
 
@@ -89,12 +92,16 @@ class _Guard:
         elif event == "exec":
             self._exec(arguments[0].co_filename)
         elif event.startswith(_FORBIDDEN):
-            raise ForbiddenError(f"{event} is not allowed while grading")
+            self._refuse(f"{event} is not allowed while grading")
         elif event == "open":
             mode, flags = arguments[1], arguments[2]
             writes = isinstance(mode, str) and any(letter in mode for letter in "wax+")
             if writes or (isinstance(flags, int) and flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT)):
-                raise ForbiddenError("writing files is not allowed while grading")
+                self._refuse("writing files is not allowed while grading")
+
+    def _refuse(self, why: str) -> NoReturn:
+        self.refused = why
+        raise ForbiddenError(why)
 
     def _compile(self, source: object, filename: object) -> None:
         if self._checking or _is_module(filename):
@@ -109,14 +116,14 @@ class _Guard:
         finally:
             self._checking = False
         if not plain:
-            raise ForbiddenError("only plain expressions are evaluated while grading")
+            self._refuse("only plain expressions are evaluated while grading")
         self._checked += 1
 
     def _exec(self, filename: str) -> None:
         if _is_module(filename):
             return
         if not self._checked:
-            raise ForbiddenError("only plain expressions are evaluated while grading")
+            self._refuse("only plain expressions are evaluated while grading")
         self._checked -= 1
 
 
@@ -133,6 +140,8 @@ def _made_by_a_library() -> bool:
     return frame.f_globals.get("__name__") in _MAKERS
 
 
-def install() -> None:
+def install() -> Guard:
     """Guard this process, for as long as it lives."""
-    sys.addaudithook(_Guard())
+    guard = Guard()
+    sys.addaudithook(guard)
+    return guard

@@ -64,8 +64,7 @@ class GraderProcess:
                     deadline = time.monotonic() + clock["wall_s"] + KILL_S
                     reply = receive_reply(process.stdout.fileno(), nonce, deadline, RESULT_BYTES)
                     if reply is not None and reply[0] == RESULT:
-                        result: dict[str, Any] = json.loads(reply[1])
-                        return result
+                        return read_result(reply[1])
                 self._kill()
                 self._spawn()  # it imports while this process goes on
             return None
@@ -147,6 +146,20 @@ class GraderProcess:
         if process is not None:
             _close_pipes(process)
             process.returncode = 0  # not ours to wait for
+
+
+def read_result(content: bytes) -> dict[str, Any]:
+    """A result as the child wrote it, which may be anything: {"score": number}, or {"verdict": text}, with "error"."""
+    try:
+        result = json.loads(content)
+    except (ValueError, RecursionError):
+        result = None
+    match result:
+        case {"score": int() | float() as score}:
+            return {"score": float(score)}
+        case {"verdict": str() as verdict}:
+            return {"verdict": verdict, **({"error": str(result["error"])} if "error" in result else {})}
+    return {"verdict": "unparsable", "error": "the grader gave no result"}
 
 
 def _libraries() -> list[str]:

@@ -40,6 +40,10 @@ class Handler(Protocol):
         """Import what grading needs; in the process that serves."""
         ...
 
+    def learn(self) -> bool:
+        """Do a little that makes children faster, while there is nothing to do; False once there is nothing left."""
+        ...
+
     def load(self, request: Mapping[str, Any]) -> None:
         """Make ready what requests like this one need, from nothing a model wrote; in the process that serves."""
         ...
@@ -86,7 +90,15 @@ def serve(handler: Handler) -> None:
         os.dup2(null, 2)  # only now, so that a failed import shows in the parent's stderr
     gc.freeze()  # a child that collects garbage would copy all of this process's memory to look at it
     send(replies, READY, b"")
-    while (message := receive(0)) is not None:
+    waiting = select.poll()
+    waiting.register(0, select.POLLIN)
+    learns = True
+    while True:
+        while learns and not waiting.poll(0):
+            learns = handler.learn()
+        message = receive(0)
+        if message is None:
+            return
         request = json.loads(message[1])
         if request["kind"] == "load":
             result = _load(handler, request)
@@ -139,7 +151,7 @@ def _child(handler: Handler, request: Mapping[str, Any], put: int) -> NoReturn:
         signal.signal(signal.SIGPROF, signal.SIG_DFL)
         signal.setitimer(signal.ITIMER_PROF, cpu_s)
         ready = handler.unpack(request)
-        eval_guard.install()
+        guard = eval_guard.install()
         try:
             result = handler.grade(ready)
         except (MemoryError, RecursionError):
@@ -147,6 +159,8 @@ def _child(handler: Handler, request: Mapping[str, Any], put: int) -> NoReturn:
         except Exception as error:
             # Third-party parsers and scorers raise anything on hostile text; the caller reports it as unparsable.
             result = {"verdict": "unparsable", "error": f"{type(error).__name__}: {error}"[:300]}
+        if guard.refused and result.get("verdict") == "different":  # it did not get to say
+            result = {"verdict": "unparsable", "error": guard.refused}
         write_all(3, json.dumps(result).encode())
         os._exit(0)
     finally:

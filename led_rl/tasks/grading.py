@@ -249,6 +249,8 @@ class _Comparison:
             raise _ExhaustedError("ran out of time or memory")
         if reply["verdict"] == "unparsable":
             raise _UnreadableError(reply["error"])
+        if not self._textual and reply["verdict"] == "equal":  # a gold that was checked: it will be asked for again
+            MATH.ask({"kind": "load", "gold": _spelt(gold)})
         return bool(reply["verdict"] == "equal")
 
 

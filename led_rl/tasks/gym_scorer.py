@@ -20,6 +20,9 @@ class GymHandler:
     def prepare(self) -> None:
         import reasoning_gym  # noqa: F401 - for the children
 
+    def learn(self) -> bool:
+        return False
+
     def load(self, request: Mapping[str, Any]) -> None:
         _dataset(request["dataset"], json.dumps(request["options"], sort_keys=True))
 
