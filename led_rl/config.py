@@ -48,7 +48,20 @@ def parse(
     fields = {key: value for key, value in vars(config).items() if key != "config"}
     plain = parsed.clone(with_meta=False).as_dict()
     plain.pop("config", None)
+    _refuse_consent_of_files(plain.get("consent") or {}, arguments)
     return kind(**fields), plain
+
+
+def _refuse_consent_of_files(consent: dict[str, Any], arguments: Sequence[str]) -> None:
+    """UserError if the options have a consent (`led_rl.tasks.consent`) that no argument of the command gives."""
+    named = {argument.split("=")[0] for argument in arguments}
+    for name, given in consent.items():
+        option = f"--consent.{name}"
+        if given and not named & {option, "--consent"}:
+            raise UserError(
+                f"consent.{name} is given in a file: consent is taken from the command line only; remove it there, and "
+                f"add {option} true to the command if you agree"
+            )
 
 
 def _flags_with_values(arguments: list[str], flags: set[str]) -> list[str]:

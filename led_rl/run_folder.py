@@ -27,6 +27,7 @@ import yaml
 
 from led_rl.errors import UserError
 from led_rl.records import Row, read_json, read_jsonl, write_json, write_jsonl, write_text
+from led_rl.yaml_files import read_yaml
 
 PACKAGES = (
     "led_rl", "torch", "lightning", "transformers", "peft", "trl", "datasets", "math-verify", "reasoning_gym",
@@ -91,7 +92,7 @@ class RunFolder:
             ValueError: if it holds another run, or on resume, a run of another configuration.
         """
         settled, defaults = (
-            {key: value for key, value in options.items() if key not in ("resume", "output_dir")}
+            {key: value for key, value in options.items() if key not in ("resume", "output_dir", "consent")}
             for options in (config, defaults or {})
         )
         occupied = self.record_file.exists() or self.config_file.exists() or any(self.path.glob("checkpoint-*"))
@@ -127,8 +128,7 @@ class RunFolder:
         """The configuration the run was begun with. ValueError if there is none."""
         if not self.config_file.exists():
             raise UserError(f"{self.path} has no config.yaml: it is not a run folder of led_rl")
-        loaded: Row = yaml.safe_load(self.config_file.read_text(encoding="utf-8"))
-        return loaded
+        return read_yaml(self.config_file)
 
     def drop_after(self, step: int, key: str = "rl_step") -> None:
         """Forget records of steps later than this one, which a resumed run will make again."""

@@ -31,7 +31,8 @@ SHARED = {
     "arm_card": set(),
     "schema": {"arm_card", "errors", "records"},
     "records": {"errors"},
-    "run_folder": {"records", "errors"},
+    "yaml_files": {"errors"},
+    "run_folder": {"records", "errors", "yaml_files"},
     "config": {"errors"},
     "matrix": {"records", "run_folder", "errors"},
 }

@@ -1,12 +1,8 @@
 """The grader: right stays right, wrong stays wrong, hostile is cheap, and nothing of it disturbs the trainer."""
 
-import base64
 import json
 import os
-import pickle
 import signal
-import subprocess
-import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -16,7 +12,6 @@ import pytest
 from led_rl.tasks.grading import check_gold, grade, judge
 from led_rl.tasks.latex import MAX_CHARS, normalise
 from led_rl.tasks.numerals import number
-from led_rl.tasks.sandbox import SANDBOX, Sandbox
 from led_rl.tasks.sympy_input import refusal
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -206,16 +201,6 @@ SLOW_ANSWER = r"\log(" * 10 + "9" + ")" * 10  # 10 nested base-10 logarithms: sy
 
 
 @pytest.mark.timeout(60)
-def test_a_hang_is_killed_reported_and_leaves_no_process_behind():
-    SANDBOX.start()
-    before = SANDBOX.pid
-    assert judge("5", boxed(SLOW_ANSWER)).status == "timeout"
-    assert SANDBOX.pid != before
-    assert before is not None and not Path(f"/proc/{before}").exists()
-    assert judge(r"\sqrt{8}", boxed(r"2\sqrt{2}")).status == "correct"
-
-
-@pytest.mark.timeout(60)
 def test_threads_get_their_own_verdicts_and_the_parents_alarm_is_undisturbed():
     def handler(signum: int, frame: object) -> None: ...
 
@@ -236,67 +221,6 @@ def test_threads_get_their_own_verdicts_and_the_parents_alarm_is_undisturbed():
     finally:
         signal.signal(signal.SIGALRM, old_handler)
         signal.setitimer(signal.ITIMER_REAL, *old_timer)
-
-
-@pytest.mark.timeout(60)
-@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
-def test_a_fork_has_a_child_of_its_own():
-    assert grade(r"\sqrt{8}", boxed(r"2\sqrt{2}"))
-    mine = SANDBOX.pid
-    process = os.fork()
-    if process == 0:
-        right = grade(r"\sqrt{18}", boxed(r"3\sqrt{2}")) and SANDBOX.pid != mine
-        SANDBOX.close()
-        os._exit(0 if right else 1)
-    assert grade(r"\sqrt{32}", boxed(r"4\sqrt{2}"))
-    assert os.waitpid(process, 0)[1] == 0
-    assert SANDBOX.pid == mine and grade(r"\sqrt{50}", boxed(r"5\sqrt{2}"))
-
-
-@pytest.mark.timeout(60)
-def test_a_child_killed_from_outside_is_replaced():
-    sandbox = Sandbox()
-    request = {"kind": "value", "gold": "x+1", "answer": "1+x"}
-    assert sandbox.ask(request) == {"verdict": "equal"}
-    assert sandbox.pid is not None
-    os.kill(sandbox.pid, signal.SIGKILL)
-    assert sandbox.ask(request) == {"verdict": "equal"}
-    sandbox.close()
-    assert sandbox.pid is None
-
-
-@pytest.mark.timeout(60)
-def test_the_child_may_not_run_programs_or_write_files(tmp_path):
-    sandbox = Sandbox()
-    target = tmp_path / "written"
-    # simple_integration hands the answer to sympy's parse_expr, which evaluates Python.
-    entry = base64.b64encode(pickle.dumps({"metadata": {"variable": "x", "integrand": "2*x"}})).decode("ascii")
-    request = {"kind": "gym", "dataset": "simple_integration", "options": {}, "entry": entry}
-    assert sandbox.ask({**request, "answer": "x**2 + C"}, wall_s=60) == {"score": 1.0}
-    for code in (f"__import__('os').system('touch {target}')", f"open('{target}', 'w').write('x')"):
-        assert sandbox.ask({**request, "answer": code}, wall_s=60) == {"score": 0.0}
-    sandbox.close()
-    assert not target.exists()
-
-
-@pytest.mark.timeout(120)
-def test_the_parent_imports_nothing_heavy_and_leaves_no_orphan():
-    code = (
-        "import sys, threading; from led_rl.tasks.grading import grade; from led_rl.tasks.sandbox import SANDBOX; "
-        r"assert grade(r'\sqrt{8}', r'\boxed{2\sqrt{2}}'); "
-        "heavy = {'torch', 'transformers', 'sympy', 'math_verify'} & set(sys.modules); assert not heavy, heavy; "
-        "print(SANDBOX.pid)"
-    )
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=False)
-    assert done.returncode == 0, done.stderr
-    assert not Path(f"/proc/{int(done.stdout)}").exists()
-    code = (
-        "import sys; import led_rl.tasks.verifier as v; v.compare_values('x', 'x'); v._gym_dataset('chain_sum', {}); "
-        "heavy = {'torch', 'transformers'} & set(sys.modules); assert not heavy, heavy"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=False)
-    assert done.returncode == 0, done.stderr
 
 
 def test_grading_starts_no_threads():

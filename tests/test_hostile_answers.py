@@ -1,7 +1,7 @@
 """The table of hostile and tricky answers: no verdict wrong, none that hangs, none that depends on an answer before it.
 
-The whole table in three orders is slow (`pytest -m slow`); the default suite takes every row once but for most of those that
-need a clock to end them. `python scripts/hostile_answers.py` prints the times.
+The whole table in three orders is slow (`pytest -m slow`); the default suite takes every row once but for most of those
+that need a clock to end them. `python scripts/hostile_answers.py` prints the times.
 """
 
 import json

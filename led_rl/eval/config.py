@@ -6,6 +6,7 @@ from led_rl.decoding.arms import Matched
 from led_rl.decoding.engine import EngineConfig
 from led_rl.errors import UserError
 from led_rl.models.prompting import PromptConfig
+from led_rl.tasks.consent import Consent
 from led_rl.tasks.problem import SPLITS, Split
 from led_rl.tasks.registry import TaskConfig
 
@@ -43,6 +44,7 @@ class EvalConfig:
         max_rows: most rows of the batch per process; samples share a row as long as they agree
         max_batch_tokens: most cache positions in flight per process, which bounds memory
         trust_remote_code: let code of the model's repository run
+        consent: what else may run; from the command line only
     """
 
     ckpt: str
@@ -64,6 +66,7 @@ class EvalConfig:
     max_rows: int = 512
     max_batch_tokens: int = 131_072
     trust_remote_code: bool = False
+    consent: Consent = field(default_factory=Consent)
 
     def __post_init__(self) -> None:
         if self.split not in SPLITS:

@@ -14,7 +14,7 @@ from tqdm.auto import tqdm
 from led_rl.errors import UserError
 from led_rl.eval.config import PRECISIONS
 from led_rl.eval.decisions import DecisionsConfig, Prompted, check_words, measure
-from led_rl.eval.plan import recorded_budget, recorded_task
+from led_rl.eval.plan import recorded_budget
 from led_rl.eval.targets import Target, find_targets
 from led_rl.models.loading import Policy, fingerprint, load_policy
 from led_rl.models.prompting import PromptConfig, encode_prompts
@@ -22,7 +22,7 @@ from led_rl.records import Row, read_json, read_jsonl, write_json, write_jsonl
 from led_rl.run_folder import provenance
 from led_rl.scores.decision_scores import aggregate
 from led_rl.tasks.countdown import Countdown
-from led_rl.tasks.registry import load_task
+from led_rl.tasks.registry import load_task, recorded_task
 
 # What changes no number on record, or is on record elsewhere.
 _NO_SETTINGS = ("ckpt", "steps", "output_dir", "accelerator", "max_rows")

@@ -14,9 +14,8 @@ from led_rl.models.lens import Lens
 from led_rl.models.loading import Policy, load_policy
 from led_rl.models.paired import PairedLens
 from led_rl.models.prompting import PromptConfig, think_tokens
-from led_rl.tasks.countdown import CountdownConfig
 from led_rl.tasks.problem import Task
-from led_rl.tasks.registry import TaskConfig, load_task
+from led_rl.tasks.registry import TaskConfig, check_recorded_task, load_task, recorded_task
 
 DEFAULT_MAX_NEW_TOKENS = 1024
 
@@ -53,6 +52,8 @@ def plan_evaluation(config: EvalConfig) -> Plan:
     targets = find_targets(config.ckpt, config.steps)
     recorded = targets.run.config() if targets.run else {}
     task_config = config.task or recorded_task(recorded)
+    if config.task is None:
+        check_recorded_task(task_config, config.consent)
     prompt = config.prompt or PromptConfig(**recorded.get("prompt", {}))
     budget = config.max_new_tokens or recorded_budget(recorded)
     home = Path(config.output_dir) if config.output_dir else targets.home
@@ -64,17 +65,8 @@ def plan_evaluation(config: EvalConfig) -> Plan:
             f"arm {needy[0]!r} needs a run's base beside the policy, and {config.ckpt} belongs to no run that records "
             "its base: name a run folder or one of its checkpoints"
         )
-    return Plan(targets, base, load_task(task_config), task_config, prompt, tuple(arms), budget, home / "eval")
-
-
-def recorded_task(recorded: dict[str, Any]) -> TaskConfig:
-    """The task a run was trained on, from its config.yaml."""
-    if "task" in recorded:
-        task = dict(recorded["task"])
-        return TaskConfig(**{**task, "countdown": CountdownConfig(**task["countdown"])})
-    if "countdown" in recorded:
-        return TaskConfig(countdown=CountdownConfig(**recorded["countdown"]))
-    raise UserError("this model is not of a run that records its task: name one, with --task.name")
+    task = load_task(task_config, config.consent)
+    return Plan(targets, base, task, task_config, prompt, tuple(arms), budget, home / "eval")
 
 
 def recorded_budget(recorded: dict[str, Any]) -> int:

@@ -13,13 +13,13 @@ from typing import Any, cast
 from led_rl.decoding.arms import Arm
 from led_rl.errors import UserError
 from led_rl.eval.config import EvalConfig
-from led_rl.eval.plan import Plan, recorded_task
+from led_rl.eval.plan import Plan
 from led_rl.models.loading import fingerprint
 from led_rl.records import write_jsonl
 from led_rl.run_folder import provenance
 from led_rl.schema import EvalRecord, ModelRecord, ProblemRow, RunRecord, read_record, read_rows
 from led_rl.tasks.problem import Problem, Task
-from led_rl.tasks.registry import seen_in_training
+from led_rl.tasks.registry import check_recorded_task, recorded_task, seen_in_training
 
 _LOG = logging.getLogger(__name__)
 
@@ -68,7 +68,7 @@ def extended_record(
         "arms": {**(before["arms"] if before else {}), **{arm.key: arm.card.record() for arm in arms}},
         "models": models,
         "sessions": [*(before["sessions"] if before else []), provenance({"seed": config.seed})],
-        "contamination": _contamination(plan, problems),
+        "contamination": _contamination(config, plan, problems),
         "processes": processes,
     }
     return cast(EvalRecord, record)
@@ -99,7 +99,7 @@ def record_problems(eval_dir: Path, task: Task, problems: Sequence[Problem]) -> 
     write_jsonl(path, rows.values())
 
 
-def _contamination(plan: Plan, problems: Sequence[Problem]) -> dict[str, Any] | None:
+def _contamination(config: EvalConfig, plan: Plan, problems: Sequence[Problem]) -> dict[str, Any] | None:
     """How many of these problems the run was trained on, by id or wording; None where no run says what it saw."""
     run = plan.targets.run
     if run is None or not run.record_file.exists():
@@ -108,7 +108,13 @@ def _contamination(plan: Plan, problems: Sequence[Problem]) -> dict[str, Any] | 
     if not isinstance(count, int):
         return None
     recorded = run.config()
-    seen = seen_in_training(recorded_task(recorded), count, recorded["seed"], problems)
+    trained = recorded_task(recorded)
+    try:
+        check_recorded_task(trained, config.consent)
+    except UserError as error:
+        _LOG.warning("whether problems were seen in training is not known: %s", error)
+        return None
+    seen = seen_in_training(trained, count, recorded["seed"], problems)
     if seen:
         _LOG.warning("%d of %d problems were seen in training: %s ..", len(seen), len(problems), seen[0])
     return {"training_problems": count, "problems": len(problems), "seen": seen}

@@ -11,6 +11,7 @@ from led_rl.pretrain.fit import Fitted, fit
 from led_rl.pretrain.module import EarlyExit, OptimizerConfig
 from led_rl.probe.entropy import EntropyProbe, ProbeConfig
 from led_rl.records import Row
+from led_rl.tasks.consent import Consent
 from led_rl.tasks.problem import Split, Task
 from led_rl.tasks.registry import TaskConfig, load_task
 
@@ -38,6 +39,7 @@ class WarmupConfig:
         precision: Lightning's: 32-true, bf16-mixed, ..
         resume: go on with the run in output_dir
         trust_remote_code: let code of the model's repository run
+        consent: what else may run; from the command line only
     """
 
     model: str
@@ -58,6 +60,7 @@ class WarmupConfig:
     precision: str = "32-true"
     resume: bool = False
     trust_remote_code: bool = False
+    consent: Consent = field(default_factory=Consent)
 
 
 def warm_up(config: WarmupConfig, plain: Row) -> Fitted:
@@ -65,7 +68,7 @@ def warm_up(config: WarmupConfig, plain: Row) -> Fitted:
 
     Raises ValueError on bad input, before training begins.
     """
-    task = load_task(config.task)
+    task = load_task(config.task, config.consent)
     policy = load_policy(config.model, config.dtype, config.trust_remote_code)
     pad = policy.tokenizer.pad_token_id
     data = DocumentData(

@@ -12,6 +12,7 @@ import torch
 from led_rl.errors import UserError
 from led_rl.models.prompting import PromptConfig
 from led_rl.probe.entropy import ProbeConfig
+from led_rl.tasks.consent import Consent
 from led_rl.tasks.registry import TaskConfig
 
 ALL_LINEAR = "all-linear"
@@ -116,6 +117,7 @@ class TrainConfig:
         probe: the entropy probe
         resume: go on with the run in output_dir
         trust_remote_code: let code of the model's repository run
+        consent: what else may run; from the command line only
     """
 
     model: str = "checkpoints/base_countdown"
@@ -132,6 +134,7 @@ class TrainConfig:
     probe: ProbeConfig = field(default_factory=ProbeConfig)
     resume: bool = False
     trust_remote_code: bool = False
+    consent: Consent = field(default_factory=Consent)
 
     def __post_init__(self) -> None:
         if self.problems is not None and self.problems < 1:

@@ -43,7 +43,7 @@ def train(config: TrainConfig, plain: Row) -> Path:
     """
     check_source(config.model)
     arguments = grpo_arguments(config)
-    task = load_task(config.task)
+    task = load_task(config.task, config.consent)
     if config.reward.trace and not isinstance(task, Countdown):
         raise UserError(
             f"reward.trace={config.reward.trace} with task.name={config.task.name!r}: only the traces of countdown "

@@ -54,7 +54,7 @@ _RISK = (
     "livecodebench runs the programs a model writes. They run in a jail: a child process without network, without your "
     "files and without privileges, limited in time, memory and processes. It does not protect against a hole in the "
     "Linux kernel, nor against heavy use of CPU and memory within the limits; run hostile models in a virtual machine. "
-    "If you agree, say so by --task.run_code true"
+    "If you agree, add --consent.run_code true"
 )
 _LOG = logging.getLogger(__name__)
 
@@ -95,7 +95,7 @@ class LiveCodeBench:
         limits: Limits = Limits(),  # noqa: B008 - frozen
     ) -> None:
         if not run_code:
-            raise UserError(f"task.run_code=false: {_RISK}")
+            raise UserError(_RISK)
         if path is None:
             raise UserError(
                 f"task.path is needed: {HUB} on the Hub is a loading script, which the datasets library no longer "

@@ -28,7 +28,7 @@ def compare_values(gold: str, answer: str) -> bool:
     """
     from math_verify import verify
 
-    left, right = _parse(gold), _parse(answer)
+    left, right = parse(gold), parse(answer)
     # math-verify's own timeouts are SIGALRM, which cannot stop C code; this process is killed from outside instead.
     return agree(left, right) and verify([left], [right], timeout_seconds=None, raise_on_error=True)
 
@@ -40,7 +40,7 @@ def compare_equations(gold: list[str], answer: list[str]) -> bool:
     """
     from sympy import cancel, simplify
 
-    first, second = ((_parse(left) - _parse(right)).doit() for left, right in (gold, answer))
+    first, second = ((parse(left) - parse(right)).doit() for left, right in (gold, answer))
     digits = _digits(first, second)
     for point in range(POINTS):
         values = [_at(side, point, digits) for side in (first, second)]
@@ -151,7 +151,7 @@ def _coordinate(name: str, point: int) -> Any:
 
 
 @lru_cache(maxsize=256)
-def _parse(text: str) -> Any:
+def parse(text: str) -> Any:
     """Sympy object of LaTeX text, unevaluated. Raises UnparsableError."""
     from latex2sympy2_extended import NormalizationConfig, latex2sympy, normalize_latex
     from sympy import Basic, I, MatrixBase

@@ -8,8 +8,8 @@ Equality is decided in this order, each step exact:
 1. structure, from the text (`led_rl.tasks.structure`): lists and sets (any order), tuples and intervals (order and
    brackets count), unions, matrices, `x = ...`, `x \in ...` and one-variable inequalities are compared part by part;
 2. words by letters; numbers as fractions (`0.15` is `\frac{3}{20}`, `0.33` is not `\frac{1}{3}`);
-3. two expressions or equations, by `led_rl.tasks.equality` in a child process (`led_rl.tasks.sandbox`) that is killed
-   on a clock.
+3. two expressions or equations, by `led_rl.tasks.equality` in a child process on a clock
+   (`led_rl.tasks.grader_process`).
 
 Units (`led_rl.tasks.units`, a known list) may be written or left out, never converted: two units that differ are wrong,
 and so is any word beside the number that is no unit. `p\%` equals p/100; against an integer it may also equal p, as
@@ -91,7 +91,7 @@ class _Comparison:
 
     def __init__(self, textual: bool = True) -> None:
         self._textual = textual
-        self._child = Questions()
+        self._child = Questions(remember=not textual)
         self.unknown_word = False
 
     def same(self, gold: str, answer: str, depth: int = 0) -> bool:

@@ -2,15 +2,16 @@
 
 A question's split is a hash of its text (test 10 %, validation 10 %, train the rest), so no seed can leak a problem
 from one into another. Graded by the data set's own scorer, on the answer in the last balanced box, and right only at a
-full score: the default scorer gives partial credit for an answer that merely contains the right one. Scorers run in
-the killable child (`led_rl.tasks.sandbox`), as several hand the model's text to sympy.
+full score: the default scorer gives partial credit for an answer that merely contains the right one.
+
+These scorers are foreign code, and several evaluate what a model wrote as Python. So they run in the jail, in a fresh
+process for every answer, which evaluates plain expressions only (`led_rl.tasks.grader_server`). Where there can be no
+jail, they run without its walls only if the user of the command agreed to that.
 """
 
-import base64
 import difflib
 import hashlib
 import json
-import pickle
 import re
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
@@ -19,8 +20,10 @@ from typing import Any
 from led_rl.errors import UserError
 from led_rl.tasks.answers import Thinking, boxed_answer
 from led_rl.tasks.arithmetic import NotArithmeticError, parse_arithmetic
+from led_rl.tasks.grader_process import START_S, GraderProcess
+from led_rl.tasks.gym_scorer import packed
+from led_rl.tasks.jail import JailError, check_jail
 from led_rl.tasks.problem import SPLITS, Grade, Problem, Split
-from led_rl.tasks.sandbox import SANDBOX, START_S
 
 PREFIX = "reasoning_gym:"
 TEST_PERCENT = 10
@@ -29,6 +32,7 @@ MAX_ANSWER_CHARS = 10_000
 
 _CHUNK = 200  # questions drawn from one generator seed
 _BARREN_CHUNKS = 10  # chunks in a row without a new problem of the split: the data set is taken to be exhausted
+_JAILED, _UNJAILED = (GraderProcess("led_rl.tasks.gym_scorer", jailed) for jailed in (True, False))
 _INSTRUCTION = r"Put your final answer in \boxed{}."
 
 
@@ -39,8 +43,10 @@ class GymTask:
         dataset: name in reasoning-gym, with or without the prefix `reasoning_gym:`
         options: passed to `reasoning_gym.create_dataset`, all but `seed` and `size`, which `problems` sets
         thinking: whether a completion must close a `</think>` before its answer, see `answers.response`
+        unjailed: the user's consent to run scorers without the jail where there can be none
 
-    Raises ValueError for an unknown data set or an option it refuses; ImportError without reasoning-gym.
+    Raises ValueError for an unknown data set or an option it refuses, and where there can be no jail and no consent;
+    ImportError without reasoning-gym.
     """
 
     def __init__(
@@ -48,6 +54,7 @@ class GymTask:
         dataset: str,
         options: Mapping[str, Any] = MappingProxyType({}),
         thinking: Thinking = "optional",
+        unjailed: bool = False,
     ) -> None:
         self.dataset = dataset.removeprefix(PREFIX)
         self.options = MappingProxyType(dict(options))
@@ -59,7 +66,8 @@ class GymTask:
             json.dumps(dict(self.options))
         except TypeError as error:
             raise UserError(f"{self.name}: options must be plain JSON values ({error})") from error
-        self._scorer = self._create(seed=0, size=1)
+        self._create(seed=0, size=1)
+        self._grader = _grader(self.name, unjailed)
 
     @property
     def name(self) -> str:
@@ -135,13 +143,12 @@ class GymTask:
             answer = wrapped[1].strip()
         if answer == problem.answer:
             return Grade("correct", answer)
-        request = {"kind": "gym", "dataset": self.dataset, "options": dict(self.options)}
+        request = {"dataset": self.dataset, "options": dict(self.options)}
         # Importing reasoning-gym and building the data set is not on the answer's clock.
-        loaded = SANDBOX.ask(request, wall_s=START_S)
+        loaded = self._grader.ask({**request, "kind": "load"}, wall_s=START_S)
         if loaded is None or loaded.get("verdict") != "loaded":
             raise RuntimeError(f"{self.name}: the grading process could not load the data set ({loaded})")
-        packed = base64.b64encode(pickle.dumps(dict(entry))).decode("ascii")
-        reply = SANDBOX.ask({**request, "answer": answer, "entry": packed})
+        reply = self._grader.ask({**request, "kind": "score", "answer": answer, "entry": packed(entry)})
         if reply is None or reply.get("verdict") == "exhausted":
             return Grade("timeout", answer)
         if "score" not in reply:
@@ -163,6 +170,20 @@ class GymTask:
             raise UserError(
                 f"{self.name}: options {dict(self.options)} refused ({error}); its options are {', '.join(fields)}"
             ) from error
+
+
+def _grader(task: str, unjailed: bool) -> GraderProcess:
+    try:
+        check_jail()
+    except JailError as error:
+        if unjailed:
+            return _UNJAILED
+        raise UserError(
+            f"task.name={task}: its scorer is foreign code that reads what a model wrote, and there is no jail for it "
+            f"here ({error}). Without a jail it runs with your rights, and a model that talks it into running a "
+            "program can do what you can do; if you agree, add --consent.unjailed_scorers true"
+        ) from error
+    return _JAILED
 
 
 def split_of(identity: str) -> Split:

@@ -1,7 +1,7 @@
-r"""A table of tricky and hostile answers run through the grader: how many verdicts are wrong, and how long the slowest takes.
+r"""A table of tricky and hostile answers run through the grader: wrong verdicts, and how long the slowest takes.
 
-A row is a gold, an answer (to be boxed) or a whole `completion`, and `truth`: whether it is right, null where that is a matter of
-convention. `tests/data/hostile_answers.jsonl` is such a table.
+A row is a gold, an answer (to be boxed) or a whole `completion`, and `truth`: whether it is right, null where that is a
+matter of convention. `tests/data/hostile_answers.jsonl` is such a table.
 """
 
 import statistics
@@ -13,9 +13,9 @@ from pathlib import Path
 
 from led_rl.errors import UserError
 from led_rl.records import Row, read_jsonl
+from led_rl.tasks.grader_process import MATH
 from led_rl.tasks.grading import judge
 from led_rl.tasks.problem import Status
-from led_rl.tasks.sandbox import SANDBOX
 
 KEYS = {"kind", "gold", "answer", "completion", "truth"}
 
@@ -66,7 +66,7 @@ def run(cases: Sequence[Case]) -> list[Verdict]:
     """The verdicts, in order."""
     verdicts = []
     for case in cases:
-        SANDBOX.start()
+        MATH.start()
         start = time.monotonic()
         status = judge(case.gold, case.completion).status
         verdicts.append(Verdict(case, status, time.monotonic() - start))
@@ -85,7 +85,7 @@ def summary(verdicts: Sequence[Verdict]) -> Row:
         "wrongly_right": [_named(verdict) for verdict in verdicts if verdict.wrong and verdict.status == "correct"],
         "wrongly_wrong": [_named(verdict) for verdict in verdicts if verdict.wrong and verdict.status != "correct"],
         "median_wall_s": round(statistics.median(times), 4),
-        "slowest_wall_s": round(times[-1], 3),
+        "slowest_wall_s": round(times[-1], 4),
         "slowest": _named(slowest),
     }
 

@@ -5,7 +5,7 @@ import threading
 import time
 from collections.abc import Sequence
 
-from led_rl.tasks.sandbox import SANDBOX
+from led_rl.tasks.grader_process import MATH
 from led_rl.tasks.sympy_input import angles_as_radians, for_sympy, letter_case_differs, letters_apart, refusal
 
 MAX_QUESTIONS = 60
@@ -21,9 +21,15 @@ class ExhaustedError(Exception):
 
 
 class Questions:
-    """The questions about one completion. Every method raises UnreadableError and ExhaustedError."""
+    """The questions about one completion. Every method raises UnreadableError and ExhaustedError.
 
-    def __init__(self) -> None:
+    Args:
+        remember: the texts are gold answers, which will be asked for again: the child may keep them parsed, as it never
+            keeps what a model wrote.
+    """
+
+    def __init__(self, remember: bool = False) -> None:
+        self._remember = remember
         self._asked = 0
         self._spent_s = 0.0
 
@@ -53,14 +59,16 @@ class Questions:
             raise ExhaustedError("ran out of time or memory")
         if reply["verdict"] == "unparsable":
             raise UnreadableError(reply["error"])
+        if self._remember and reply["verdict"] == "equal":
+            self._ask({"kind": "load", "gold": left[0] if single else left})
         return reply["verdict"] == "equal"
 
     def _ask(self, request: dict[str, object]) -> dict[str, object] | None:
         """The child's reply in what is left of the time. Waiting for another thread's turn does not use it up."""
         with _TURN.lock:
-            SANDBOX.start()
+            MATH.start()
             start = time.monotonic()
-            reply = SANDBOX.ask(request, wall_s=max(0.05, BUDGET_S - self._spent_s))
+            reply = MATH.ask(request, wall_s=max(0.05, BUDGET_S - self._spent_s))
             self._spent_s += time.monotonic() - start
         return reply
 

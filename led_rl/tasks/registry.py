@@ -1,12 +1,13 @@
 """Which task a configuration names."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from led_rl.errors import UserError
 from led_rl.tasks import contamination
+from led_rl.tasks.consent import Consent
 from led_rl.tasks.contamination import NGRAM_WORDS
 from led_rl.tasks.countdown import Countdown, CountdownConfig
 from led_rl.tasks.problem import Problem, Task
@@ -27,7 +28,7 @@ class TaskConfig:
         path: local JSONL or parquet file of a benchmark's test problems, in place of the Hub's
         train_path: local JSONL or parquet file of a benchmark's training problems, in place of the Hub's
         revision: commit of a benchmark's data set on the Hub, in place of the pinned one
-        run_code: run the code a model writes, in a limited child process; livecodebench needs it
+        run_code: must be false, as in configurations on record: the command line decides, by --consent.run_code
     """
 
     name: str = "countdown"
@@ -39,13 +40,16 @@ class TaskConfig:
     run_code: bool = False
 
 
-def load_task(config: TaskConfig) -> Task:
-    """The task. ValueError, listing what there is, if the name is unknown, or for an option the task does not take."""
+def load_task(config: TaskConfig, consent: Consent = Consent()) -> Task:  # noqa: B008 - frozen
+    """The task. ValueError, listing what there is, if the name is unknown, for an option the task does not take, and if
+    it needs a consent that is not given."""
+    if config.run_code:
+        raise UserError("task.run_code=true: consent is given on the command line only, by --consent.run_code true")
     if "+" in config.name:
         from led_rl.tasks.mixture import Mixture
 
         _refuse_all_but(config, "options")  # one file cannot be the problems of several tasks
-        return Mixture([load_task(dataclasses.replace(config, name=name)) for name in config.name.split("+")])
+        return Mixture([load_task(dataclasses.replace(config, name=name), consent) for name in config.name.split("+")])
     if config.name == "countdown":
         if config.options:
             raise UserError(f"task.options={config.options}: countdown is set under task.countdown")
@@ -55,7 +59,7 @@ def load_task(config: TaskConfig) -> Task:
         from led_rl.tasks.gym import GymTask
 
         _refuse_all_but(config, "options")
-        return GymTask(config.name.removeprefix(GYM_PREFIX), config.options)
+        return GymTask(config.name.removeprefix(GYM_PREFIX), config.options, unjailed=consent.unjailed_scorers)
     if config.name in SOURCES:
         from led_rl.tasks.benchmarks import Benchmark
 
@@ -64,13 +68,48 @@ def load_task(config: TaskConfig) -> Task:
     if config.name == "livecodebench":
         from led_rl.tasks.code import LiveCodeBench
 
-        _refuse_all_but(config, "path", "revision", "run_code")
-        task: Task = LiveCodeBench(path=config.path, revision=config.revision, run_code=config.run_code)
+        _refuse_all_but(config, "path", "revision")
+        task: Task = LiveCodeBench(path=config.path, revision=config.revision, run_code=consent.run_code)
         return task
     raise UserError(
         f"task.name={config.name!r} is unknown: `countdown` or `{GYM_PREFIX}<data set>`, or a benchmark: "
         f"{', '.join(SOURCES)}, livecodebench"
     )
+
+
+def recorded_task(recorded: Mapping[str, Any]) -> TaskConfig:
+    """The task that a folder's config.yaml names; countdown where that is all it says. Loads nothing.
+
+    Raises ValueError if it names none, or in a form that is not ours.
+    """
+    if "task" not in recorded and "countdown" not in recorded:
+        raise UserError("this model is not of a run that records its task: name one, with --task.name")
+    try:
+        if "task" not in recorded:
+            return TaskConfig(countdown=CountdownConfig(**recorded["countdown"]))
+        task = {**recorded["task"], "run_code": False}
+        config = TaskConfig(**{**task, "countdown": CountdownConfig(**task.get("countdown", {}))})
+        texts = (config.name, config.path or "", config.train_path or "", config.revision or "")
+        if not (isinstance(config.options, dict) and all(isinstance(text, str) for text in texts)):
+            raise TypeError("an option of another type")
+    except TypeError as error:
+        raise UserError(
+            f"the task in the folder's config.yaml is not one of led_rl ({error}): name one, with --task.name"
+        ) from error
+    return config
+
+
+def check_recorded_task(config: TaskConfig, consent: Consent) -> None:
+    """ValueError unless a folder may choose this task without the user being asked: its grader only compares text.
+
+    The graders of all other tasks are foreign code or run programs.
+    """
+    foreign = [name for name in config.name.split("+") if name != "countdown" and name not in SOURCES]
+    if foreign and not consent.recorded_task:
+        raise UserError(
+            f"the folder's config.yaml chooses task.name={config.name!r}, whose grader runs more than our own code: if "
+            "you trust that choice, add --consent.recorded_task true, or name a task yourself, with --task.name"
+        )
 
 
 def seen_in_training(trained: TaskConfig, count: int, seed: int, evaluated: Sequence[Problem]) -> list[str]:
@@ -84,7 +123,7 @@ def seen_in_training(trained: TaskConfig, count: int, seed: int, evaluated: Sequ
 
 
 def _refuse_all_but(config: TaskConfig, *taken: str) -> None:
-    for option in ("options", "path", "train_path", "revision", "run_code"):
+    for option in ("options", "path", "train_path", "revision"):
         value = getattr(config, option)
         if value and option not in taken:
             raise UserError(f"task.{option}={value!r}: {config.name} does not take it; remove it or name another task")

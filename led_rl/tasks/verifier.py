@@ -1,103 +1,65 @@
-"""The far end of `led_rl.tasks.sandbox`: a process that answers JSON lines, one at a time, and may be killed any time.
+"""What `led_rl.tasks.grader_process` asks about mathematics, answered by `led_rl.tasks.equality`.
 
-Run as `python -m led_rl.tasks.verifier`, never imported by the trainer. It imports sympy, math-verify and, when first
-asked to, reasoning-gym, whose scorers hand a model's text to sympy's `parse_expr`: hence the audit hook, which forbids
-processes, sockets and writing files here. That hook is a seat belt, not a wall: run hostile models in a container.
+Never called in the trainer: sympy can hang or blow up on what a model wrote, so this runs in a child of
+`led_rl.tasks.grader_server`, a fresh one for every question.
 """
 
-import base64
-import json
 import logging
-import os
-import pickle
-import resource
-import sys
-from collections.abc import Mapping
-from functools import cache
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from led_rl.tasks.equality import compare_equations, compare_values
+from led_rl.tasks.equality import compare_equations, compare_values, parse
 
-ADDRESS_SPACE_BYTES = 1 << 30
-
-_FORBIDDEN = (
-    "subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "os.spawn", "os.fork", "os.kill", "os.remove",
-    "os.rename", "os.rmdir", "os.truncate", "os.chmod", "os.link", "os.symlink", "shutil.", "socket.", "pty.spawn",
+# Compared while there is nothing to do: the parser learns the grammar by use, and a child forgets what it learnt. Forms
+# as they occur in answers to MATH and its like.
+_PRACTICE = (
+    ("1+x", "x+1"), (r"\frac{1}{2}", "0.5"), (r"2\sqrt{2}", r"\sqrt{8}"), (r"x^{2}-2x+1", r"(x-1)^{2}"),
+    (r"\frac{\pi}{3}", r"\frac{2\pi}{6}"), (r"\frac{1+\sqrt{5}}{2}", r"\frac{1}{2}+\frac{\sqrt{5}}{2}"),
+    (r"-\frac{\sqrt{3}}{2}+1", r"1-\frac{\sqrt{3}}{2}"), ("n(n+1)", "n^{2}+n"), ("10^{-3}", "0.001"),
+    (r"\frac{x+1}{x-1}", r"\frac{(x+1)^{2}}{(x-1)(x+1)}"), ("2^{10}", "1024"), ("2 x y", r"2 \cdot x y"),
+    (r"2\pi-\frac{3\sqrt{3}}{4}", r"-\frac{3\sqrt{3}}{4}+2\pi"), (r"\sqrt[3]{8}", "2"), ("3+4i", "4i+3"),
+    (r"\sin(x)+\cos(x)", r"\cos x+\sin x"), ("e^{2x}", "(e^{x})^{2}"), (r"\tan^{2}(x)", r"\tan^{2} x"),
+    (r"\log_{2}(8)", "3"), (r"\ln(2)", r"\ln 2"), ("-3", r"-\frac{6}{2}"), ("|x|", "|-x|"), ("5!", "120"),
+    (r"\binom{4}{2}", "6"), ("a_{1}+b", "b+a_{1}"), (r"\frac{\sqrt{a^{2}+b^{2}}}{2}", r"0.5\sqrt{a^2+b^2}"),
+    ("3x^{3}-4x^{2}+2x-7", "-7+2x-4x^{2}+3x^{3}"), (r"\frac{3}{4}x+\frac{1}{2}", r"0.75x+\frac{2}{4}"),
+    ("(2x+1)(x-3)", "2x^2-5x-3"), (r"\frac{a}{b+c}", r"\frac{-a}{-b-c}"), (r"\frac{n!}{(n-1)!}", "n"),
+    (r"\cot x", r"\frac{\cos x}{\sin x}"), (r"\sqrt{2}+\sqrt{3}", r"\sqrt{3}+\sqrt{2}"), ("x/2+y", "y+0.5x"),
+    (r"\frac{1}{2}\left(x+1\right)", r"\frac{x+1}{2}"), (r"1-\frac{1}{e}", r"\frac{e-1}{e}"), (r"\infty", r"\infty"),
+    (r"e^{i\pi/3}", r"\frac{1}{2}+\frac{\sqrt{3}}{2}i"), (r"\sec^2 x", r"\frac{1}{\cos^2 x}"), ("(-8)^{3}", "-512"),
+    (r"\arctan(1)", r"\frac{\pi}{4}"), (r"\log 100", "2"), (r"12\times 5", "60"), (r"18\div 3", "6"),
 )  # fmt: skip
 
 
-def main() -> None:
-    """Serve requests from stdin until it closes."""
-    # A private copy of stdout: nothing a library prints can get in between the replies.
-    replies = os.fdopen(os.dup(1), "w", encoding="ascii")
-    null = os.open(os.devnull, os.O_RDWR)
-    os.dup2(null, 1)
-    for limit, value in (
-        (resource.RLIMIT_AS, ADDRESS_SPACE_BYTES),
-        (resource.RLIMIT_FSIZE, 0),
-        (resource.RLIMIT_CORE, 0),
-    ):
-        resource.setrlimit(limit, (value, value))
-    logging.getLogger("math_verify").setLevel(logging.ERROR)  # it warns that its timeouts are off, as meant
-    compare_values("1+x", "x+1")
-    print(json.dumps({"ready": True}), file=replies, flush=True)
-    os.dup2(null, 2)  # only now, so that a failed import shows in the parent's stderr
-    sys.addaudithook(_forbid)
-    for line in sys.stdin:
-        print(json.dumps(answer(json.loads(line))), file=replies, flush=True)
+class MathHandler:
+    """Of `grader_server.Handler`: requests {"kind": "value" or "equation", "gold", "answer"}, results {"verdict": equal
+    or different}; {"kind": "load", "gold"} makes later ones with that gold faster."""
+
+    _practice: Iterator[tuple[str, str]]
+
+    def prepare(self) -> None:
+        logging.getLogger("math_verify").setLevel(logging.ERROR)  # it warns that its timeouts are off, as meant
+        compare_values(*_PRACTICE[0])
+        self._practice = iter(_PRACTICE[1:])
+
+    def learn(self) -> bool:
+        if (pair := next(self._practice, None)) is None:
+            return False
+        compare_values(*pair)
+        return True
+
+    def load(self, request: Mapping[str, Any]) -> None:
+        """Parse a gold answer here, once, for all children; only one that is known to end, and never an answer."""
+        gold = request["gold"]
+        for text in [gold] if isinstance(gold, str) else gold:
+            parse(text)
+
+    def unpack(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        return dict(request)
+
+    def grade(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        gold, answer = request["gold"], request["answer"]
+        same = compare_equations(gold, answer) if request["kind"] == "equation" else compare_values(gold, answer)
+        return {"verdict": "equal" if same else "different"}
 
 
-def answer(request: Mapping[str, Any]) -> dict[str, Any]:
-    """Reply to one request: {"verdict": equal | different | unparsable | exhausted} or {"score": float}."""
-    _allow_cpu(request.get("cpu_s", 60))
-    try:
-        match request["kind"]:
-            case "value":
-                return {"verdict": "equal" if compare_values(request["gold"], request["answer"]) else "different"}
-            case "equation":
-                same = compare_equations(request["gold"], request["answer"])
-                return {"verdict": "equal" if same else "different"}
-            case "gym":
-                dataset = _gym_dataset(request["dataset"], request["options"])
-                if "answer" not in request:
-                    return {"verdict": "loaded"}
-                entry = pickle.loads(base64.b64decode(request["entry"]))
-                return {"score": float(dataset.score_answer(request["answer"], entry))}
-    except (MemoryError, RecursionError):
-        return {"verdict": "exhausted"}
-    except Exception as error:
-        # Third-party parsers and scorers raise anything on hostile text; the caller reports it as unparsable.
-        return {"verdict": "unparsable", "error": f"{type(error).__name__}: {error}"[:300]}
-    raise ValueError(f"request kind {request['kind']!r}: not one of value, equation, gym")
-
-
-@cache
-def _gym_dataset_cached(name: str, options: str) -> Any:
-    import reasoning_gym
-
-    return reasoning_gym.create_dataset(name, **json.loads(options))
-
-
-def _gym_dataset(name: str, options: Mapping[str, Any]) -> Any:
-    return _gym_dataset_cached(name, json.dumps(options, sort_keys=True))
-
-
-def _allow_cpu(seconds: float) -> None:
-    """Let this process use that much more CPU time; then the kernel kills it, should the parent no longer be there."""
-    usage = resource.getrusage(resource.RUSAGE_SELF)
-    soft = int(usage.ru_utime + usage.ru_stime + seconds) + 2
-    resource.setrlimit(resource.RLIMIT_CPU, (soft, resource.getrlimit(resource.RLIMIT_CPU)[1]))
-
-
-def _forbid(event: str, arguments: tuple[Any, ...]) -> None:
-    if event.startswith(_FORBIDDEN):
-        raise PermissionError(f"{event} is not allowed while grading")
-    if event == "open":
-        mode, flags = arguments[1], arguments[2]
-        writes = isinstance(mode, str) and any(letter in mode for letter in "wax+")
-        if writes or (isinstance(flags, int) and flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT)):
-            raise PermissionError("writing files is not allowed while grading")
-
-
-if __name__ == "__main__":
-    main()
+HANDLER = MathHandler()
