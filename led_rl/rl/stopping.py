@@ -1,6 +1,5 @@
 """SIGTERM in training: finish the step, save, leave."""
 
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -35,11 +34,6 @@ class StopCallback(TrainerCallback):
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         if self.stopping:
             raise Terminated
-
-
-def saved_in(args: Any, step: int) -> Path:
-    """The checkpoint that the callback made before it raised."""
-    return Path(args.output_dir) / f"checkpoint-{step}"
 
 
 def _anywhere(flag: bool) -> bool:

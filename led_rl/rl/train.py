@@ -30,7 +30,7 @@ from led_rl.rl.config import ALL_LINEAR, LoraConfig, TrainConfig, grpo_arguments
 from led_rl.rl.finite import FiniteCallback
 from led_rl.rl.reward_checks import CheckedReward
 from led_rl.rl.rewards import CorrectReward, FormatReward, Reader, TraceReward
-from led_rl.rl.stopping import StopCallback, saved_in
+from led_rl.rl.stopping import StopCallback
 from led_rl.rl.trainer import EngineGRPOTrainer
 from led_rl.run_folder import RunFolder
 from led_rl.signals import Terminated, how_to_go_on, termination
@@ -119,14 +119,13 @@ def train(config: TrainConfig, plain: Row) -> Path:
         try:
             with stop.postponed():
                 trainer.train(resume_from_checkpoint=str(resumed.path) if resumed else None)
+                if is_first():
+                    run.finish(rl_steps=trainer.state.global_step, wall_s=round(time.monotonic() - started, 1))
         except Terminated:
             bar.close()
             if is_first():
-                saved = saved_in(arguments, trainer.state.global_step)
-                _LOG.warning("SIGTERM: saved in %s; go on with: %s", saved, how_to_go_on())
+                _LOG.warning("SIGTERM: step %d is saved; go on with: %s", trainer.state.global_step, how_to_go_on())
             raise
-        if is_first():
-            run.finish(rl_steps=trainer.state.global_step, wall_s=round(time.monotonic() - started, 1))
     return run.path
 
 
