@@ -18,7 +18,7 @@ from led_rl.errors import UserError
 from led_rl.launch import is_first
 from led_rl.lock import hold
 from led_rl.models.lens import Lens
-from led_rl.models.loading import check_source, load_policy
+from led_rl.models.loading import check_ids, check_source, load_policy
 from led_rl.models.prompting import PromptConfig, dress, encode_prompts
 from led_rl.probe.entropy import EntropyProbe
 from led_rl.probe.recorder import ProbeRecorder
@@ -69,6 +69,7 @@ def train(config: TrainConfig, plain: Row) -> Path:
     lens.check_logits()
     problems = task.problems("train", _problems_needed(config, arguments), config.seed)
     encoded = encode_prompts(policy.tokenizer, [task.prompt(problem) for problem in problems], config.prompt)
+    check_ids(policy, f"task.name={config.task.name!r}", (token for ids in encoded for token in ids))
     reader = Reader(policy.tokenizer, problems, encoded)
     rewards: dict[str, Any] = {
         "correct": CorrectReward(task, reader),
