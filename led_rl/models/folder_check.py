@@ -41,7 +41,7 @@ def check_folder(folder: Path) -> None:
 
 
 def _check_sizes(folder: Path, config: dict[str, Any], stored: Stored) -> None:
-    """Each layer has a tensor at least, and each of these sizes is one side of a matrix whose other side is the width."""
+    """Each layer has a tensor at least; each of the other sizes is a side of a matrix whose other side is the width."""
 
     def size(name: str) -> int | None:
         value = config.get(name)

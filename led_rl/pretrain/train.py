@@ -86,5 +86,5 @@ def _check_size(model: BaseModelConfig) -> None:
     if 4 * numbers > memory:
         raise UserError(
             f"model.layers={model.layers}, model.width={model.width}, model.intermediate={model.intermediate}: "
-            f"{4 * numbers / 2**30:,.0f} GB of weights, more than the {memory / 2**30:,.0f} GB of memory here: lower them"
+            f"{4 * numbers / 2**30:,.0f} GB of weights, and {memory / 2**30:,.0f} GB of memory here: lower them"
         )
