@@ -6,7 +6,7 @@ import re
 
 import pytest
 from loops import SHORT
-from test_scripts import PRETRAIN, refused, weights
+from test_scripts import PRETRAIN, ROOT, refused, weights
 from test_training import terminate_when
 
 import led_rl.pretrain.fit
@@ -22,7 +22,8 @@ FACTS = ("steps", "tokens", "parameters", "validation_loss_nats")
 
 def train(folder, *more):
     """What scripts/pretrain_base.py does first, without the card."""
-    return pretrain(*parse(PretrainConfig, "", ["--output_dir", str(folder), *PRETRAIN, *SHORT, *more]))
+    argv = ["--config", str(ROOT / "configs" / "base_countdown.yaml"), "--output_dir", str(folder), *PRETRAIN, *SHORT]
+    return pretrain(*parse(PretrainConfig, "", [*argv, *more]))
 
 
 def same(run, base):
