@@ -1,0 +1,214 @@
+"""The verdict that a report opens with: two sentences and four numbers, the same whichever way they fall.
+
+What did RL gain (pass@1 of plain sampling, first to last step), what did it cost (pass@16), how much of that does
+decoding give back at the last step and T = 1, and which arm does. All differences are paired, problem by problem.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from led_rl.arm_card import EXPLORE_FINAL, LED, PLAIN, ArmCards
+from led_rl.records import Row
+from led_rl.report.select import (
+    all_ks,
+    checkpoint_label,
+    checkpoints,
+    headline_k,
+    includes_zero,
+    latest,
+    nearest_temperature,
+    scored,
+)
+
+Tone = Literal["good", "bad", "none"]
+
+
+@dataclass(frozen=True)
+class Number:
+    """One of the four: what it is, its value, and what to know beside it. `tone`: none where no difference is shown."""
+
+    label: str
+    value: str
+    note: str
+    tone: Tone = "none"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a reader with one minute takes along."""
+
+    sentences: Sequence[str]
+    numbers: Sequence[Number]
+
+
+def verdict(
+    probe: Sequence[Row], results: Sequence[Row], comparisons: Sequence[Row], changes: Sequence[Row], cards: ArmCards
+) -> Verdict:
+    """Of a run's records; empty where nothing was evaluated and fewer than two steps were probed."""
+    moves = _moves(scored(results), changes)
+    first, cost = _what_rl_did(probe, results, moves)
+    given = _given_back(comparisons, cards)
+    sentences = [sentence for sentence in (first, _given_words(given, comparisons, cards)) if sentence]
+    numbers = [*_move_numbers(moves), *_given_numbers(given, cost, cards)]
+    return Verdict(sentences, numbers if moves or given else [])
+
+
+def _moves(results: Sequence[Row], changes: Sequence[Row]) -> dict[int, Row]:
+    """k -> plain sampling's change from the first to the last step, with both levels, at the temperature nearest 1."""
+    plain = [row for row in results if row["arm"] == PLAIN]
+    moved = [row for row in changes if row["arm"] == PLAIN]
+    if not plain or not moved:
+        return {}
+    temperature = nearest_temperature(row["temperature"] for row in plain)
+    found = {}
+    for k in dict.fromkeys((1, headline_k(all_ks(plain)))):
+        own = [row for row in moved if (row["temperature"], row["k"]) == (temperature, k)]
+        levels = {row["rl_step"]: row["pass_at_k"].get(str(k)) for row in plain if row["temperature"] == temperature}
+        if own:
+            last = max(own, key=lambda row: row["to_step"])
+            found[k] = {**last, "before": levels.get(last["from_step"]), "after": levels.get(last["to_step"])}
+    return found
+
+
+def _what_rl_did(probe: Sequence[Row], results: Sequence[Row], moves: dict[int, Row]) -> tuple[str, float | None]:
+    """The first sentence, and what pass@16 fell by (None if no fall is shown)."""
+    parts = [f"{_verb(row)} pass@{k} {_by(row)}" for k, row in moves.items()]
+    many = moves.get(max(moves)) if len(moves) > 1 else None
+    cost = -many["difference"] if many and not includes_zero(many["ci95"]) and many["difference"] < 0 else None
+    entropy = _entropy_words(probe)
+    if not parts:
+        rows = [row for row in scored(results) if row["arm"] == PLAIN]
+        if rows:
+            temperature = nearest_temperature(row["temperature"] for row in rows)
+            row = next(row for row in rows if row["temperature"] == temperature)
+            ks = dict.fromkeys((1, headline_k(all_ks(rows))))
+            levels = " and ".join(f"pass@{k} of {100 * row['pass_at_k'][str(k)]:.1f}%" for k in ks)
+            return f"Plain sampling at T = {temperature:g} has {levels} ({checkpoint_label(row)}).", None
+        return (f"Over post-training {entropy}." if entropy else ""), None
+    steps = next(iter(moves.values()))
+    start = f"From step {steps['from_step']} to step {steps['to_step']} RL {' and '.join(parts)}"
+    return f"{start}, while {entropy}." if entropy else f"{start}.", cost
+
+
+def _verb(row: Row) -> str:
+    if includes_zero(row["ci95"]):
+        return "shows no change of"
+    return "raised" if row["difference"] > 0 else "lowered"
+
+
+def _by(row: Row) -> str:
+    levels = "" if row["before"] is None else f" ({100 * row['before']:.1f}% to {100 * row['after']:.1f}%)"
+    if includes_zero(row["ci95"]):
+        return f"({100 * row['difference']:+.1f} points{_interval(row['ci95'])})"
+    return f"by {abs(100 * row['difference']):.1f} points{levels}"
+
+
+def _entropy_words(probe: Sequence[Row]) -> str:
+    """`the final layer lost 58% of its entropy and the layers just below it 9%`, on own samples if they were probed."""
+    rows = latest(probe, "text", "final_norm", "rl_step")
+    for text in ("own", "reference"):
+        group = [row for row in rows if row["text"] == text and row["final_norm"]]
+        if len(group) > 1 and min(group[0]["entropy_final_nats"], group[0]["entropy_intermediate_nats"]) > 0:
+            final, below = (
+                1 - group[-1][key] / group[0][key] for key in ("entropy_final_nats", "entropy_intermediate_nats")
+            )
+            return f"the final layer {_lost(final)} of its entropy and the layers just below it {_lost(below)}"
+    return ""
+
+
+def _lost(share: float) -> str:
+    return f"{'lost' if share >= 0 else 'gained'} {abs(100 * share):.0f}%"
+
+
+def _given_back(comparisons: Sequence[Row], cards: ArmCards) -> list[dict[int, Row]]:
+    """Every arm against plain sampling at the last checkpoint and the temperature nearest 1, by k; best first."""
+    rows = [row for row in comparisons if row["baseline"] == PLAIN and cards.of(row).group != "control"]
+    if not rows:
+        return []
+    last = checkpoints(rows)[-1]
+    rows = [row for row in rows if row["checkpoint"] == last]
+    temperature = nearest_temperature(row["temperature"] for row in rows)
+    large = headline_k([row["k"] for row in rows])
+    found = [
+        {row["k"]: row for row in rows if cards.of(row) == card and row["temperature"] == temperature}
+        for card in cards.among(rows)
+    ]
+    return sorted((one for one in found if large in one), key=lambda one: -one[large]["difference"])
+
+
+def _given_words(given: Sequence[dict[int, Row]], comparisons: Sequence[Row], cards: ArmCards) -> str:
+    if not given:
+        return ""
+    best, large = given[0], _large(given)
+    row = best[large]
+    heat = f"At {checkpoint_label(row)} and T = {row['temperature']:g}"
+    several = f", the most of {len(given)} arms" if len(given) > 1 else ""
+    price = f" with {100 * best[1]['difference']:+.1f} of pass@1" if 1 in best and large > 1 else ""
+    gain = f"{100 * row['difference']:+.1f} points of pass@{large}{_interval(row['ci95'])}{price}"
+    if includes_zero(row["ci95"]):
+        start = (
+            f"{heat} no arm shows a gain of pass@{large} over plain sampling (largest: {cards.of(row).label}, {gain})"
+        )
+    else:
+        start = f"{heat} {cards.of(row).label} gives back {gain}{several}"
+    return f"{start}; {_depth_words(comparisons, row, cards)}."
+
+
+def _depth_words(comparisons: Sequence[Row], at: Row, cards: ArmCards) -> str:
+    """What LED adds to exploring with the flattened final layer: what its depth is worth."""
+    here = [row for row in comparisons if all(row[key] == at[key] for key in ("checkpoint", "temperature"))]
+    own = [row for row in here if cards.of(row).family == LED]
+    if not own:
+        return "LED was not evaluated"
+    pairs = [row for row in own if row["k"] == at["k"] and cards.baseline_of(row).family == EXPLORE_FINAL]
+    if not pairs:
+        return "whether that comes from LED's depth is open, for no explore_final arm was evaluated beside it"
+    row = max(pairs, key=lambda row: row["difference"])
+    words = f"{100 * row['difference']:+.1f}{_interval(row['ci95'])}"
+    if includes_zero(row["ci95"]):
+        return f"over flattening its own final layer as much, LED's depth shows no difference ({words})"
+    verb = "adds" if row["difference"] > 0 else "takes"
+    return f"over flattening its own final layer as much, LED's depth {verb} {words}"
+
+
+def _move_numbers(moves: dict[int, Row]) -> list[Number]:
+    found = []
+    for label, k in (("RL gained", min(moves, default=1)), ("RL cost", max(moves, default=1))):
+        row = moves.get(k)
+        if row is None or (label == "RL cost" and len(moves) < 2):
+            found.append(Number(label, "\u2013", "one checkpoint or one try: not measured"))
+            continue
+        shown = not includes_zero(row["ci95"])
+        tone: Tone = "none" if not shown else "good" if row["difference"] > 0 else "bad"
+        note = f"points of pass@{k}{_interval(row['ci95'])}" + ("" if shown else "; no change is shown")
+        found.append(Number(label, f"{100 * row['difference']:+.1f}", note, tone))
+    return found
+
+
+def _given_numbers(given: Sequence[dict[int, Row]], cost: float | None, cards: ArmCards) -> list[Number]:
+    if not given:
+        return [Number("Given back", "\u2013", "no arm beside plain sampling"), Number("By", "\u2013", "")]
+    best, large = given[0], _large(given)
+    row = best[large]
+    shown = not includes_zero(row["ci95"])
+    note = f"points of pass@{large}{_interval(row['ci95'])}"
+    if not shown:
+        note += "; no difference is shown"
+    elif cost:
+        note += f", {100 * row['difference'] / cost:.0f}% of the cost"
+    tone: Tone = "none" if not shown else "good" if row["difference"] > 0 else "bad"
+    others = [f"{cards.of(one[large]).label} {100 * one[large]['difference']:+.1f}" for one in given[1:3]]
+    beside = f"T = {row['temperature']:g}" + (f"; then {', '.join(others)}" if others else "")
+    return [
+        Number("Given back", f"{100 * row['difference']:+.1f}", note, tone),
+        Number("By", cards.of(row).label, beside),
+    ]
+
+
+def _large(given: Sequence[dict[int, Row]]) -> int:
+    return headline_k(list(given[0]))
+
+
+def _interval(ci95: Sequence[float] | None) -> str:
+    return "" if ci95 is None else f" [{100 * ci95[0]:+.1f}, {100 * ci95[1]:+.1f}]"
