@@ -7,18 +7,9 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from matplotlib.figure import Figure
 from torch.utils.tensorboard import SummaryWriter
 
+from led_rl.probe.dashboard import LAYOUT, layer_group, show_by_depth
 from led_rl.records import Row
 from led_rl.run_folder import RunFolder
-
-LAYOUT = {
-    "entropy": {
-        "final and intermediate layers (own samples, nats)": [
-            "Multiline",
-            ["entropy/final_nats", "entropy/intermediate_nats"],
-        ]
-    }
-}
-
 
 def run_logger(run: RunFolder, step: int, resume: bool) -> TensorBoardLogger:
     """Lightning's logger on the run's `tb/`, for pretraining and RL alike. A resumed run goes on after `step`: what an
@@ -43,9 +34,10 @@ def show(writer: SummaryWriter, rows: Sequence[Row], history: Sequence[Row], ste
         writer.add_scalar(f"{group}/final_nats", row["entropy_final_nats"], step)
         writer.add_scalar(f"{group}/intermediate_nats", row["entropy_intermediate_nats"], step)
         for layer, value in enumerate(row["entropy_nats"], 1):
-            writer.add_scalar(f"{group}/layer_{layer:02d}_nats", value, step)
+            writer.add_scalar(f"{layer_group(row)}/layer_{layer:02d}_nats", value, step)
     main = [row for row in history if prefix(row) == "entropy"]
     writer.add_figure("entropy/layers_by_checkpoint", _image(main, step_key), step)
+    show_by_depth(writer.get_logdir(), history, step_key)
     writer.flush()
 
 
@@ -60,7 +52,8 @@ def _image(rows: Sequence[Row], step_key: str) -> Figure:
             cmap="viridis",
             vmin=0,
         )
-        axes.set_xticks(range(len(rows)), [str(row[step_key]) for row in rows])
+        shown = range(0, len(rows), max(1, len(rows) // 8))  # more steps than that would run into one another
+        axes.set_xticks(list(shown), [str(rows[at][step_key]) for at in shown])
         layers = len(rows[0]["entropy_nats"])
         axes.set_yticks(range(layers), [str(layer) for layer in range(1, layers + 1)])
         axes.set(xlabel=step_key, ylabel="layer")
