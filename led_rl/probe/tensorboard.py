@@ -11,6 +11,7 @@ from led_rl.probe.dashboard import LAYOUT, layer_group, show_by_depth
 from led_rl.records import Row
 from led_rl.run_folder import RunFolder
 
+
 def run_logger(run: RunFolder, step: int, resume: bool) -> TensorBoardLogger:
     """Lightning's logger on the run's `tb/`, for pretraining and RL alike. A resumed run goes on after `step`: what an
     interrupted session drew beyond it is purged."""

@@ -72,7 +72,7 @@ def build_report(run_or_eval_dir: Path, output_dir: Path) -> Path:
     folder, output_dir = Path(run_or_eval_dir), Path(output_dir)
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder}: no such folder; point at a run folder or an evaluation folder")
-    records = _read(folder)
+    records = read_records(folder)
     if not (records.train or records.probe or records.results or records.decisions):
         raise UserError(
             f"{folder}: nothing to report: no train.jsonl, probe.jsonl or scored evaluation; train or evaluate first"
@@ -90,7 +90,8 @@ def build_report(run_or_eval_dir: Path, output_dir: Path) -> Path:
     return page
 
 
-def _read(folder: Path) -> Records:
+def read_records(folder: Path) -> Records:
+    """The records of a run or evaluation folder."""
     scores = {name: list[Row]() for name in ("results", "comparisons", "frontiers", "slopes", "changes", "decisions")}
     sources = {"Run": folder / "run.json"}
     evaluation = eval_folder(folder)

@@ -49,7 +49,7 @@ def verdict(
     moves = _moves(scored(results), changes)
     first, cost = _what_rl_did(probe, results, moves)
     given = _given_back(comparisons, cards)
-    sentences = [sentence for sentence in (first, _given_words(given, comparisons, cards)) if sentence]
+    sentences = [sentence for sentence in (first, _given_words(given, cost, comparisons, cards)) if sentence]
     numbers = [*_move_numbers(moves), *_given_numbers(given, cost, cards)]
     return Verdict(sentences, numbers if moves or given else [])
 
@@ -122,7 +122,8 @@ def _lost(share: float) -> str:
 
 
 def _given_back(comparisons: Sequence[Row], cards: ArmCards) -> list[dict[int, Row]]:
-    """Every arm against plain sampling at the last checkpoint and the temperature nearest 1, by k; best first."""
+    """Every arm against plain sampling at the last checkpoint and the temperature nearest 1, by k; shown gains first,
+    the larger before the smaller."""
     rows = [row for row in comparisons if row["baseline"] == PLAIN and cards.of(row).group != "control"]
     if not rows:
         return []
@@ -134,10 +135,17 @@ def _given_back(comparisons: Sequence[Row], cards: ArmCards) -> list[dict[int, R
         {row["k"]: row for row in rows if cards.of(row) == card and row["temperature"] == temperature}
         for card in cards.among(rows)
     ]
-    return sorted((one for one in found if large in one), key=lambda one: -one[large]["difference"])
+
+    def place(one: dict[int, Row]) -> tuple[bool, float]:
+        row = one[large]
+        return includes_zero(row["ci95"]) or row["difference"] < 0, -row["difference"]
+
+    return sorted((one for one in found if large in one), key=place)
 
 
-def _given_words(given: Sequence[dict[int, Row]], comparisons: Sequence[Row], cards: ArmCards) -> str:
+def _given_words(
+    given: Sequence[dict[int, Row]], cost: float | None, comparisons: Sequence[Row], cards: ArmCards
+) -> str:
     if not given:
         return ""
     best, large = given[0], _large(given)
@@ -146,12 +154,15 @@ def _given_words(given: Sequence[dict[int, Row]], comparisons: Sequence[Row], ca
     several = f", the most of {len(given)} arms" if len(given) > 1 else ""
     price = f" with {100 * best[1]['difference']:+.1f} of pass@1" if 1 in best and large > 1 else ""
     gain = f"{100 * row['difference']:+.1f} points of pass@{large}{_interval(row['ci95'])}{price}"
-    if includes_zero(row["ci95"]):
+    if includes_zero(row["ci95"]) or row["difference"] < 0:
         start = (
             f"{heat} no arm shows a gain of pass@{large} over plain sampling (largest: {cards.of(row).label}, {gain})"
         )
     else:
-        start = f"{heat} {cards.of(row).label} gives back {gain}{several}"
+        start = f"{heat} {cards.of(row).label} {'gives back' if cost else 'adds'} {gain}{several}"
+    led = next((one[large] for one in given if cards.of(one[large]).family == LED), None)
+    if led is not None and led is not row:
+        start += f", {cards.of(led).label} {100 * led['difference']:+.1f}{_interval(led['ci95'])}"
     return f"{start}; {_depth_words(comparisons, row, cards)}."
 
 
@@ -163,7 +174,7 @@ def _depth_words(comparisons: Sequence[Row], at: Row, cards: ArmCards) -> str:
         return "LED was not evaluated"
     pairs = [row for row in own if row["k"] == at["k"] and cards.baseline_of(row).family == EXPLORE_FINAL]
     if not pairs:
-        return "whether that comes from LED's depth is open, for no explore_final arm was evaluated beside it"
+        return "what depth has to do with it is open, for no explore_final arm was evaluated beside LED"
     row = max(pairs, key=lambda row: row["difference"])
     words = f"{100 * row['difference']:+.1f}{_interval(row['ci95'])}"
     if includes_zero(row["ci95"]):
