@@ -11,7 +11,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 def main() -> int:
     from led_rl.report.pages import STUDIES, verdict_block
-    from led_rl.report.record import update_readme
+    from led_rl.report.readme import update_readme
 
     for study in STUDIES:
         update_readme(ROOT / "docs" / "results.md", f"verdict {study}", verdict_block(ROOT / "results" / study))

@@ -171,7 +171,7 @@ def test_every_figure_is_a_chart_on_the_page_and_a_valid_png_beside_it(run: Path
 
 
 def test_charts_hold_what_the_records_hold(run: Path) -> None:
-    """Every scored row is a point of the frontier at its own coordinates; every comparison a point of the differences."""
+    """Every scored row is a point of the frontier, every comparison a point of the differences, where it belongs."""
     charts = {chart["name"]: chart for chart in Page((run / "report" / "index.html").read_text()).carried("charts")}
     results, comparisons = (read_jsonl(run / "eval" / f"{name}.jsonl") for name in ("results", "comparisons"))
     large = str(headline_k([int(k) for k in results[0]["pass_at_k"]]))

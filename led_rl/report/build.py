@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import yaml
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -11,7 +12,7 @@ from matplotlib.figure import Figure
 
 from led_rl.arm_card import ArmCards
 from led_rl.errors import UserError
-from led_rl.records import Row, read_json, read_jsonl, write_text
+from led_rl.records import read_json, write_text
 from led_rl.report import chart_accuracy, chart_decisions, chart_entropy, figures, samples
 from led_rl.report.chart import Chart
 from led_rl.report.headlines import headlines
@@ -19,6 +20,8 @@ from led_rl.report.inspected import page_inspected
 from led_rl.report.page import Content, Plate, render
 from led_rl.report.page_tables import comparisons_table, frontiers_table, results_table, slopes_table
 from led_rl.report.story import verdict
+from led_rl.schema import DecisionRow, EvalRecord, ProbeRow, TrainRow, read_record, read_rows
+from led_rl.scores.scoring import Scores
 
 DPI = 160
 
@@ -27,21 +30,14 @@ DPI = 160
 class Records:
     """The records of one folder; what is not there is an empty list or dictionary."""
 
-    train: list[Row]
-    probe: list[Row]
-    results: list[Row]
-    comparisons: list[Row]
-    frontiers: list[Row]
-    slopes: list[Row]
-    changes: list[Row]
-    decisions: list[Row]
-    provenance: dict[str, Row]
+    train: list[TrainRow]
+    probe: list[ProbeRow]
+    scores: Scores
+    cards: ArmCards
+    decisions: list[DecisionRow]
+    provenance: dict[str, dict[str, Any]]
     texts: dict[str, str]
     evaluation: Path | None
-
-    @property
-    def cards(self) -> ArmCards:
-        return ArmCards.from_record(self.provenance.get("Evaluation", {}).get("arms", {}))
 
     @property
     def frozen_layers(self) -> int:
@@ -73,7 +69,7 @@ def build_report(run_or_eval_dir: Path, output_dir: Path) -> Path:
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder}: no such folder; point at a run folder or an evaluation folder")
     records = read_records(folder)
-    if not (records.train or records.probe or records.results or records.decisions):
+    if not (records.train or records.probe or records.scores.results or records.decisions):
         raise UserError(
             f"{folder}: nothing to report: no train.jsonl, probe.jsonl or scored evaluation; train or evaluate first"
         )
@@ -92,19 +88,22 @@ def build_report(run_or_eval_dir: Path, output_dir: Path) -> Path:
 
 def read_records(folder: Path) -> Records:
     """The records of a run or evaluation folder."""
-    scores = {name: list[Row]() for name in ("results", "comparisons", "frontiers", "slopes", "changes", "decisions")}
+    scores, cards, decisions = Scores(), ArmCards(), list[DecisionRow]()
     sources = {"Run": folder / "run.json"}
     evaluation = eval_folder(folder)
     if evaluation is not None:
-        scores = {name: read_jsonl(evaluation / f"{name}.jsonl") for name in scores}
-        for row in (*scores["comparisons"], *scores["frontiers"]):
-            row.setdefault("baseline_top_k", None if row["baseline"] == "plain" else row["top_k"])
+        scores, decisions = Scores.read(evaluation), read_rows(evaluation / "decisions.jsonl", DecisionRow)
+        if (evaluation / "eval.json").is_file():
+            cards = ArmCards.from_record(read_record(evaluation / "eval.json", EvalRecord)["arms"])
         sources |= {"Evaluation": evaluation / "eval.json", "Diagnosis": evaluation / "decisions.json"}
+        sources |= {"Inspection": evaluation / "inspect.json"}
     config = folder / "config.yaml"
     return Records(
-        train=read_jsonl(folder / "train.jsonl"),
-        probe=read_jsonl(folder / "probe.jsonl"),
-        **scores,
+        train=read_rows(folder / "train.jsonl", TrainRow),
+        probe=[row for row in read_rows(folder / "probe.jsonl", ProbeRow) if "rl_step" in row],
+        scores=scores,
+        cards=cards,
+        decisions=decisions,
         provenance={heading: read_json(path) for heading, path in sources.items() if path.is_file()},
         texts={"config.yaml": config.read_text(encoding="utf-8")} if config.is_file() else {},
         evaluation=evaluation,
@@ -113,17 +112,18 @@ def read_records(folder: Path) -> Records:
 
 def _plates(records: Records) -> tuple[list[Plate], dict[str, bytes | None]]:
     """The figures of the page, and the same as PNG by name; None where there is nothing to draw."""
-    cards, styles, frozen = records.cards, figures.arm_styles(records.results), records.frozen_layers
+    scores, cards, frozen = records.scores, records.cards, records.frozen_layers
+    styles = figures.arm_styles(cards.among(scores.results))
     wanted: list[tuple[str, Callable[[], Chart | None], Callable[[], Figure]]] = [
         (
             "Many tries against one",
-            lambda: chart_accuracy.frontier(records.results, cards),
-            lambda: figures.frontier(records.results, styles),
+            lambda: chart_accuracy.frontier(scores.results, cards),
+            lambda: figures.frontier(scores.results, styles, cards),
         ),
         (
             "Over post-training",
-            lambda: chart_accuracy.entropy_and_accuracy(records.probe, records.results, cards, frozen),
-            lambda: figures.entropy_and_accuracy(records.probe, records.results),
+            lambda: chart_accuracy.entropy_and_accuracy(records.probe, scores.results, cards, frozen),
+            lambda: figures.entropy_and_accuracy(records.probe, scores.results),
         ),
         (
             "Entropy by layer",
@@ -132,13 +132,13 @@ def _plates(records: Records) -> tuple[list[Plate], dict[str, bytes | None]]:
         ),
         (
             "Accuracy against temperature",
-            lambda: chart_accuracy.accuracy_by_temperature(records.results, records.slopes, cards),
-            lambda: figures.accuracy_by_temperature(records.results, records.slopes),
+            lambda: chart_accuracy.accuracy_by_temperature(scores.results, scores.slopes, cards),
+            lambda: figures.accuracy_by_temperature(scores.results, scores.slopes, cards),
         ),
         (
             "Arms against their matched baselines",
-            lambda: chart_accuracy.matched_differences(records.comparisons, cards),
-            lambda: figures.matched_differences(records.comparisons, styles),
+            lambda: chart_accuracy.matched_differences(scores.comparisons, cards),
+            lambda: figures.matched_differences(scores.comparisons, styles, cards),
         ),
         ("Training curves", lambda: chart_entropy.training(records.train), lambda: figures.training(records.train)),
     ]
@@ -173,23 +173,24 @@ def _png(figure: Figure) -> bytes:
 
 
 def _content(folder: Path, records: Records, plates: list[Plate]) -> Content:
-    incomplete = [row for row in records.results if row.get("incomplete_problems")]
+    results = records.scores.results
+    incomplete = [row for row in results if row.get("incomplete_problems")]
     steps = {row["rl_step"] for row in (*records.train, *records.probe)}
-    names = {row["checkpoint"] for row in records.results}
+    names = {row["checkpoint"] for row in results}
     parts = []
-    if records.results:
+    if results:
         parts.append("1 checkpoint evaluated" if len(names) == 1 else f"{len(names)} checkpoints evaluated")
-        parts.append(f"{max(row['problems'] for row in records.results)} problems")
-        parts.append(f"{records.results[0]['n']} samples a problem")
+        parts.append(f"{max(row['problems'] for row in results)} problems")
+        parts.append(f"{results[0]['n']} samples a problem")
     if steps:
         parts.append(f"RL steps {min(steps)} to {max(steps)}")
     notes = []
     if incomplete:
         notes.append(
-            f"The evaluation is unfinished: {len(incomplete)} of {len(records.results)} settings lack samples of some "
+            f"The evaluation is unfinished: {len(incomplete)} of {len(results)} settings lack samples of some "
             "problems, which are left out."
         )
-    if records.results and not records.comparisons:
+    if results and not records.scores.comparisons:
         notes.append("No arm was evaluated beside a matched baseline, so nothing can be said about LED.")
     if len(names) == 1:
         notes.append("One checkpoint was evaluated, so nothing can be said about what post-training did to accuracy.")
@@ -207,23 +208,21 @@ def _content(folder: Path, records: Records, plates: list[Plate]) -> Content:
     cards = records.cards
     sampled = None
     if records.evaluation is not None:
-        sampled = samples.page_samples(records.evaluation, records.results, cards)
+        sampled = samples.page_samples(records.evaluation, results, cards)
     return Content(
         title=f"Exploration report: {folder.resolve().name}",
         subtitle=", ".join(parts),
-        verdict=verdict(records.probe, records.results, records.comparisons, records.changes, cards),
-        findings=headlines(
-            records.probe, records.results, records.comparisons, records.slopes, records.changes, records.frontiers
-        ),
+        verdict=verdict(records.probe, records.scores, cards),
+        findings=headlines(records.probe, records.scores, cards),
         notes=notes,
         plates=plates,
-        results=results_table(records.results, cards),
-        comparisons=comparisons_table(records.comparisons, cards),
-        frontiers=frontiers_table(records.frontiers, cards),
-        slopes=slopes_table(records.slopes, cards),
+        results=results_table(results, cards),
+        comparisons=comparisons_table(records.scores.comparisons, cards),
+        frontiers=frontiers_table(records.scores.frontiers, cards),
+        slopes=slopes_table(records.scores.slopes, cards),
         provenance=records.provenance,
         texts=records.texts,
-        inspected=None if records.evaluation is None else page_inspected(records.evaluation, cards),
+        inspected=None if records.evaluation is None else page_inspected(records.evaluation),
         sampled=sampled,
         sampled_words=samples.words(sampled) if sampled else "",
     )

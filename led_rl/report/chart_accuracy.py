@@ -2,8 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from led_rl.arm_card import EXPLORE_FINAL, PLAIN, TOP_K, ArmCard, ArmCards, ArmKey
-from led_rl.records import Row
+from led_rl.arm_card import EXPLORE_FINAL, PLAIN, TOP_K, ArmCard, ArmCards
 from led_rl.report.chart import Arrow, Axis, Chart, Control, Option, Panel, Point, Series
 from led_rl.report.chart_entropy import entropy_panels, frozen_words
 from led_rl.report.palette import arm_styles, ramp
@@ -11,19 +10,20 @@ from led_rl.report.select import (
     all_ks,
     checkpoint_label,
     checkpoints,
-    headline_k,
     includes_zero,
     nearest_temperature,
     scored,
     spread,
 )
+from led_rl.schema import ComparisonRow, ProbeRow, ResultRow, SlopeRow
+from led_rl.scores.pass_at_k import headline_k
 
-Styles = Mapping[ArmKey, tuple[str, str]]
+Styles = Mapping[str, tuple[str, str]]  # by key of an arm: colour and marker
 _SHORT = {PLAIN: "plain", TOP_K: "the top-k control"}
 HOLLOW = "Hollow: the interval includes 0."
 
 
-def frontier(results: Sequence[Row], cards: ArmCards) -> Chart | None:
+def frontier(results: Sequence[ResultRow], cards: ArmCards) -> Chart | None:
     """pass@16 against pass@1, a curve an arm and checkpoint through its temperatures; both are chosen by the reader."""
     rows = scored(results)
     large = headline_k(all_ks(rows)) if rows else 1
@@ -37,12 +37,12 @@ def frontier(results: Sequence[Row], cards: ArmCards) -> Chart | None:
     for name in names:
         for card in cards.among(rows):
             points = sorted(
-                (row for row in rows if row["checkpoint"] == name and cards.of(row) == card),
+                (row for row in rows if row["checkpoint"] == name and cards.of(row).key == card.key),
                 key=lambda row: row["temperature"],
             )
             if not points:
                 continue
-            colour, marker = styles[card.name, card.top_k]
+            colour, marker = styles[card.key]
             heat = sorted({row["temperature"] for row in rows})
             marks = name in (names[0], names[-1]) and (card.name == PLAIN or len(points) == 1)
             series.append(
@@ -80,13 +80,13 @@ def frontier(results: Sequence[Row], cards: ArmCards) -> Chart | None:
     )
 
 
-def _both(row: Row, large: int, mark: bool, size: float) -> Point:
+def _both(row: ResultRow, large: int, mark: bool, size: float) -> Point:
     x, y = (100 * row["pass_at_k"][str(k)] for k in (1, large))
     ends = [row["pass_at_k_ci95"][str(k)] for k in (1, large)]
     x_interval, interval = ([100 * end for end in one] if one else None for one in ends)
     heat = f"T = {row['temperature']:g}"
     note = [heat, f"pass@1 {_level(x, x_interval)}", f"pass@{large} {_level(y, interval)}"]
-    length = row.get("mean_length_tokens")
+    length = row["mean_length_tokens"]
     note += [] if length is None else [f"{length:.1f} tokens a sample"]
     return Point(x, y, interval, x_interval, note, heat if mark else "", size=round(size, 1))
 
@@ -95,7 +95,7 @@ def _level(value: float, interval: Sequence[float] | None) -> str:
     return f"{value:.1f}%" + ("" if interval is None else f" [{interval[0]:.1f}, {interval[1]:.1f}]")
 
 
-def _move(rows: Sequence[Row], names: Sequence[str], large: int) -> list[Arrow]:
+def _move(rows: Sequence[ResultRow], names: Sequence[str], large: int) -> list[Arrow]:
     """From the first to the last checkpoint of plain sampling at the temperature nearest 1."""
     plain = [row for row in rows if row["arm"] == PLAIN]
     if len(names) < 2 or not plain:
@@ -114,7 +114,7 @@ def _move(rows: Sequence[Row], names: Sequence[str], large: int) -> list[Arrow]:
 
 
 def _arm_control(cards: Sequence[ArmCard], styles: Styles) -> Control:
-    options = [Option(card.key, card.label, *styles[card.name, card.top_k]) for card in cards]
+    options = [Option(card.key, card.label, *styles[card.key]) for card in cards]
     return Control("arm", "Arm", options, [option.value for option in options])
 
 
@@ -127,7 +127,9 @@ def _checkpoint_control(names: Sequence[str], labels: Mapping[str, str]) -> Cont
     )
 
 
-def entropy_and_accuracy(probe: Sequence[Row], results: Sequence[Row], cards: ArmCards, frozen: int) -> Chart | None:
+def entropy_and_accuracy(
+    probe: Sequence[ProbeRow], results: Sequence[ResultRow], cards: ArmCards, frozen: int
+) -> Chart | None:
     """Entropy, pass@1 and pass@16 over RL steps; plain sampling at first, other arms when pressed."""
     panels, series = entropy_panels(probe)
     rows = [row for row in scored(results) if row["rl_step"] is not None]
@@ -143,14 +145,14 @@ def entropy_and_accuracy(probe: Sequence[Row], results: Sequence[Row], cards: Ar
     controls = [Control("curve", "Entropy of", options, [option.value for option in options])] if options else []
     if rows and len({row["rl_step"] for row in rows}) > 1:
         temperature = nearest_temperature(row["temperature"] for row in rows)
-        rows = sorted((row for row in rows if row["temperature"] == temperature), key=lambda row: row["rl_step"])
+        rows = sorted((row for row in rows if row["temperature"] == temperature), key=lambda row: row["rl_step"] or 0)
         arms = cards.among(rows)
         styles = arm_styles(arms)
         for k in dict.fromkeys((1, headline_k(all_ks(rows)))):
             panels.append(Panel(f"pass@{k} at T = {temperature:g}", Axis("RL step"), Axis("%")))
             for card in arms:
-                points = [row for row in rows if cards.of(row) == card and str(k) in row["pass_at_k"]]
-                colour, marker = styles[card.name, card.top_k]
+                points = [row for row in rows if cards.of(row).key == card.key and str(k) in row["pass_at_k"]]
+                colour, marker = styles[card.key]
                 series.append(
                     Series(
                         len(panels) - 1,
@@ -181,17 +183,21 @@ def entropy_and_accuracy(probe: Sequence[Row], results: Sequence[Row], cards: Ar
     )
 
 
-def _at_step(row: Row, k: int) -> Point:
+def _at_step(row: ResultRow, k: int) -> Point:
     value, ends = 100 * row["pass_at_k"][str(k)], row["pass_at_k_ci95"][str(k)]
     interval = [100 * end for end in ends] if ends else None
-    return Point(row["rl_step"], value, interval, note=[checkpoint_label(row), f"pass@{k} {_level(value, interval)}"])
+    return Point(
+        row["rl_step"] or 0, value, interval, note=[checkpoint_label(row), f"pass@{k} {_level(value, interval)}"]
+    )
 
 
-def accuracy_by_temperature(results: Sequence[Row], slopes: Sequence[Row], cards: ArmCards) -> Chart | None:
+def accuracy_by_temperature(results: Sequence[ResultRow], slopes: Sequence[SlopeRow], cards: ArmCards) -> Chart | None:
     """pass@n and pass@1 against temperature, a line a checkpoint, a panel an arm; slopes when pointed at."""
     rows = scored(results)
     shown = [
-        card for card in cards.among(rows) if len({row["temperature"] for row in rows if cards.of(row) == card}) > 1
+        card
+        for card in cards.among(rows)
+        if len({row["temperature"] for row in rows if cards.of(row).key == card.key}) > 1
     ]
     if not shown:
         return None
@@ -203,10 +209,14 @@ def accuracy_by_temperature(results: Sequence[Row], slopes: Sequence[Row], cards
     series = []
     for panel, card in enumerate(shown):
         for name in names:
-            own = [row for row in rows if cards.of(row) == card and row["checkpoint"] == name]
+            own = [row for row in rows if cards.of(row).key == card.key and row["checkpoint"] == name]
             for k in ks:
                 points = sorted((row for row in own if str(k) in row["pass_at_k"]), key=lambda row: row["temperature"])
-                slope = [one for one in slopes if cards.of(one) == card and (one["checkpoint"], one["k"]) == (name, k)]
+                slope = [
+                    one
+                    for one in slopes
+                    if cards.of(one).key == card.key and (one["checkpoint"], one["k"]) == (name, k)
+                ]
                 note = [f"slope {_points(one['slope'], one['ci95'])} points per unit T" for one in slope]
                 series.append(
                     Series(
@@ -239,14 +249,14 @@ def accuracy_by_temperature(results: Sequence[Row], slopes: Sequence[Row], cards
     )
 
 
-def _at_heat(row: Row, k: int, note: Sequence[str]) -> Point:
+def _at_heat(row: ResultRow, k: int, note: Sequence[str]) -> Point:
     value, ends = 100 * row["pass_at_k"][str(k)], row["pass_at_k_ci95"][str(k)]
     interval = [100 * end for end in ends] if ends else None
     words = [f"T = {row['temperature']:g}: {_level(value, interval)}", *note]
     return Point(row["temperature"], value, interval, note=words)
 
 
-def matched_differences(comparisons: Sequence[Row], cards: ArmCards) -> Chart | None:
+def matched_differences(comparisons: Sequence[ComparisonRow], cards: ArmCards) -> Chart | None:
     """Arm minus baseline in points with paired intervals, by checkpoint; the baseline and k are chosen."""
     rows = [row for row in comparisons if cards.of(row).group != "control"]
     if not rows:
@@ -272,12 +282,12 @@ def matched_differences(comparisons: Sequence[Row], cards: ArmCards) -> Chart | 
                     own = [
                         row
                         for row in rows
-                        if cards.of(row) == card and cards.baseline_of(row).family == family
+                        if cards.of(row).key == card.key and cards.baseline_of(row).family == family
                         if row["checkpoint"] in names and row["k"] == k and row["temperature"] == heat
                     ]
                     slot = place * len(heats) + heats.index(heat) - (len(arms) * len(heats) - 1) / 2
                     shift = slot * 0.78 / max(len(arms) * len(heats), 3)
-                    colour, marker = styles[card.name, card.top_k]
+                    colour, marker = styles[card.key]
                     points = [_difference(row, names.index(row["checkpoint"]) + shift, labels) for row in own]
                     if points:
                         tags = {"arm": card.key, "baseline": family, "T": f"{heat:g}"}
@@ -300,7 +310,7 @@ def matched_differences(comparisons: Sequence[Row], cards: ArmCards) -> Chart | 
             Control(
                 "arm",
                 "Arm",
-                [Option(c.key, c.label, *styles[c.name, c.top_k], line=False) for c in arms],
+                [Option(c.key, c.label, *styles[c.key], line=False) for c in arms],
                 [c.key for c in arms],
             ),
             Control("T", "T", [Option(f"{heat:g}", f"{heat:g}") for heat in heats], [f"{heat:g}" for heat in heats]),
@@ -309,11 +319,10 @@ def matched_differences(comparisons: Sequence[Row], cards: ArmCards) -> Chart | 
     )
 
 
-def _difference(row: Row, at: float, labels: Mapping[str, str]) -> Point:
+def _difference(row: ComparisonRow, at: float, labels: Mapping[str, str]) -> Point:
     interval = [100 * end for end in row["ci95"]] if row["ci95"] else None
     note = [labels[row["checkpoint"]], f"pass@{row['k']} {_points(row['difference'], row['ci95'])} points"]
-    if "problems_differing" in row:
-        note.append(f"{row['problems_differing']} of {row['problems']} problems differ")
+    note.append(f"{row['problems_differing']} of {row['problems']} problems differ")
     return Point(at, 100 * row["difference"], interval, note=note, hollow=includes_zero(row["ci95"]))
 
 

@@ -1,11 +1,12 @@
 """The chart of a diagnosis: what a policy has to choose from at decision tokens, and what it would be worth."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from led_rl.records import Row
 from led_rl.report.chart import Axis, Chart, Control, Option, Panel, Point, Series
 from led_rl.report.palette import ramp
 from led_rl.report.select import checkpoint_label, checkpoints
+from led_rl.schema import DecisionRow
+from led_rl.scores.decision_scores import layer_of
 
 MOST_LAYERS = 8  # intermediate layers among the sources of exploration
 SOURCE_WORDS = {
@@ -16,7 +17,7 @@ SOURCE_WORDS = {
 }
 
 
-def decisions(rows: Sequence[Row]) -> Chart | None:
+def decisions(rows: Sequence[DecisionRow]) -> Chart | None:
     """p1 at decision and forced tokens by checkpoint; value and mass of each source of exploration against pi_S's."""
     worth = [row for row in rows if row["kind"] == "decision" and row["worth"]]
     if not worth:
@@ -25,31 +26,17 @@ def decisions(rows: Sequence[Row]) -> Chart | None:
     labels = {row["checkpoint"]: checkpoint_label(row) for row in rows}
     colours = dict(zip(names, ramp(len(names)), strict=True))
     ends = list(dict.fromkeys((checkpoints(worth)[0], checkpoints(worth)[-1])))
-    layers = [row["source"] for row in worth if row["checkpoint"] == ends[-1] and row["source"].startswith("layer_")]
+    last = [row["source"] for row in worth if row["checkpoint"] == ends[-1]]
+    layers = [source for source in last if layer_of(source) is not None]
     sources = [name for name in SOURCE_WORDS if any(row["source"] == name for row in worth)]
-    sources += sorted(layers, key=lambda name: int(name[6:]))[: -MOST_LAYERS - 1 : -1]
+    sources += sorted(layers, key=lambda name: layer_of(name) or 0)[: -MOST_LAYERS - 1 : -1]
     words = [SOURCE_WORDS.get(name, name.replace("_", " ")) for name in sources]
     at = [(float(place), labels[name]) for place, name in enumerate(names)]
     heights = [(-float(place), name) for place, name in enumerate(words)]
     bounds = (-len(sources) + 0.5, 0.5)
     panels = [Panel("Largest probability p1", Axis("", ticks=at, bounds=(-0.5, len(names) - 0.5)), Axis("%"))]
     series = [
-        Series(
-            0,
-            f"{kind} tokens",
-            colour,
-            [
-                Point(
-                    names.index(row["checkpoint"]),
-                    100 * row["p1"]["mean"],
-                    _percent(row["p1"]["ci95"]),
-                    note=[labels[row["checkpoint"]], f"{100 * row['p1']['mean']:.1f}%"],
-                )
-                for row in sorted(rows, key=lambda row: names.index(row["checkpoint"]))
-                if row["kind"] == kind and row["source"] == "pi"
-            ],
-            marker=marker,
-        )
+        Series(0, f"{kind} tokens", colour, _certainty(rows, kind, names, labels), marker=marker)
         for kind, colour, marker in (("decision", "led-0", "diamond"), ("forced", "plain-0", "circle"))
     ]
     for metric, title in {
@@ -89,6 +76,17 @@ def decisions(rows: Sequence[Row]) -> Chart | None:
         series,
         [Control("checkpoint", "Checkpoint", options, ends)],
     )
+
+
+def _certainty(rows: Sequence[DecisionRow], kind: str, names: Sequence[str], labels: Mapping[str, str]) -> list[Point]:
+    """p1 (%) at one kind of token, a point a checkpoint."""
+    points = []
+    for row in sorted(rows, key=lambda row: names.index(row["checkpoint"])):
+        mean = row["p1"]["mean"]
+        if row["kind"] == kind and row["source"] == "pi" and mean is not None:
+            note = [labels[row["checkpoint"]], f"{100 * mean:.1f}%"]
+            points.append(Point(names.index(row["checkpoint"]), 100 * mean, _percent(row["p1"]["ci95"]), note=note))
+    return points
 
 
 def _percent(ci95: Sequence[float] | None) -> list[float] | None:

@@ -2,11 +2,14 @@
 
 import math
 from collections.abc import Sequence
+from typing import Literal
 
-from led_rl.records import Row
 from led_rl.report.chart import Axis, Chart, Control, Option, Panel, Point, Series, Shade
 from led_rl.report.palette import ramp
 from led_rl.report.select import latest, spread
+from led_rl.schema import ProbeRow, TrainRow
+
+EntropyKey = Literal["entropy_final_nats", "entropy_intermediate_nats"]
 
 TEXTS = {"own": "Own samples", "reference": "Reference text"}
 READOUTS = {True: "through the final norm", False: "without the norm"}
@@ -22,7 +25,7 @@ TRAINING = {
 MOST_POINTS = 400  # of a training curve; more cannot be told apart on a screen
 
 
-def entropy_panels(probe: Sequence[Row], first_panel: int = 0) -> tuple[list[Panel], list[Series]]:
+def entropy_panels(probe: Sequence[ProbeRow], first_panel: int = 0) -> tuple[list[Panel], list[Series]]:
     """Final and intermediate entropy over RL steps, a panel a probe text; none if fewer than two steps were probed."""
     rows = latest(probe, "text", "final_norm", "rl_step")
     panels: list[Panel] = []
@@ -44,7 +47,9 @@ def entropy_panels(probe: Sequence[Row], first_panel: int = 0) -> tuple[list[Pan
     return panels, series
 
 
-def _over_steps(panel: int, name: str, colour: str, rows: Sequence[Row], key: str, norm: bool = True) -> Series:
+def _over_steps(
+    panel: int, name: str, colour: str, rows: Sequence[ProbeRow], key: EntropyKey, norm: bool = True
+) -> Series:
     first = rows[0][key]
     points = [
         Point(row["rl_step"], row[key], note=[f"step {row['rl_step']}: {row[key]:.4g} nats", *_since(row[key], first)])
@@ -59,7 +64,7 @@ def _since(value: float, first: float) -> list[str]:
     return [f"{100 * (value / first - 1):+.0f}% since step 0"] if first > 0 and value != first else []
 
 
-def entropy_by_layer(probe: Sequence[Row], frozen: int) -> Chart | None:
+def entropy_by_layer(probe: Sequence[ProbeRow], frozen: int) -> Chart | None:
     """Entropy over layers 1..L, a line a step; the reader chooses text, readout and steps.
 
     `frozen`: the first so many layers, which this run's training cannot change.
@@ -137,13 +142,13 @@ def _shades(layers: int, frozen: int) -> list[Shade]:
     return found
 
 
-def training(train: Sequence[Row]) -> Chart | None:
+def training(train: Sequence[TrainRow]) -> Chart | None:
     """Training curves over RL steps, each as logged and as a running mean."""
     rows = latest(train, "rl_step")
     panels: list[Panel] = []
     series: list[Series] = []
     for key, words in TRAINING.items():
-        known = [(row["rl_step"], row[key]) for row in rows if row.get(key) is not None]
+        known = [(row["rl_step"], float(str(value))) for row in rows if (value := row.get(key)) is not None]
         if not known:
             continue
         panels.append(Panel(words, Axis("RL step"), Axis("")))

@@ -6,13 +6,12 @@ stops, c entropies of LED's candidates, a after the thinking, d a choice by the 
 place, g legal words, l layers 1..L.
 """
 
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from led_rl.arm_card import ArmCards
-from led_rl.records import Row, read_jsonl
 from led_rl.report.select import checkpoint_label, checkpoints
+from led_rl.schema import InspectedRow, InspectedToken, InspectRecord, read_record, read_rows
 
 
 class _Strings:
@@ -25,48 +24,38 @@ class _Strings:
         return self.place.setdefault(text, len(self.place))
 
 
-def page_inspected(evaluation: Path, cards: ArmCards) -> dict[str, Any] | None:
+def page_inspected(evaluation: Path) -> dict[str, Any] | None:
     """All records of `eval/inspect`, or None if there are none."""
-    rows = [row for path in sorted((evaluation / "inspect").glob("*.jsonl")) for row in read_jsonl(path)]
+    files = sorted((evaluation / "inspect").glob("*.jsonl"))
+    rows = [row for path in files for row in read_rows(path, InspectedRow)]
     if not rows:
         return None
+    cards = ArmCards.from_record(read_record(evaluation / "inspect.json", InspectRecord)["arms"])
     strings = _Strings()
     asked = {row["problem_id"]: {"question": row["question"], "gold": row["gold"]} for row in rows}
-    places = {problem: index for index, problem in enumerate(asked)}
-    arms = list(dict.fromkeys(row["arm"] for row in rows))
-    names = checkpoints(rows)
-    views = [
-        {
-            "checkpoint": row["checkpoint"],
-            "problem": places[row["problem_id"]],
-            "arm": arms.index(row["arm"]),
-            **{key: row[key] for key in ("sample", "samples", "samples_parted", "correct", "status", "answer")},
-            **{key: row[key] for key in ("truncated", "length_tokens", "window")},
-            "tokens": [_token(token, strings) for token in row["tokens"]],
-        }
-        for row in rows
-    ]
+    problems = {problem: index for index, problem in enumerate(asked)}
+    arms = cards.among(rows)
+    places = {card.key: index for index, card in enumerate(arms)}
+    labels = {row["checkpoint"]: checkpoint_label(row) for row in rows}
     return {
         "temperature": rows[0]["temperature"],
         "final_norm": rows[0]["final_norm"],
-        "top_k": rows[0]["top_k"],
-        "checkpoints": [{"value": name, "label": _label(rows, name)} for name in names],
-        "arms": [_arm_label(name, rows[0]["top_k"], cards) for name in arms],
+        "support": rows[0]["support"],
+        "checkpoints": [{"value": name, "label": labels[name]} for name in checkpoints(rows)],
+        "arms": [card.label for card in arms],
         "problems": [{"id": problem, **texts} for problem, texts in asked.items()],
-        "views": views,
+        "views": [_view(row, problems[row["problem_id"]], places[cards.of(row).key], strings) for row in rows],
         "strings": list(strings.place),
     }
 
 
-def _label(rows: Sequence[Row], name: str) -> str:
-    return checkpoint_label(next(row for row in rows if row["checkpoint"] == name))
+def _view(row: InspectedRow, problem: int, arm: int, strings: _Strings) -> dict[str, Any]:
+    kept = ("checkpoint", "sample", "samples", "samples_parted", "correct", "status", "truncated", "length_tokens")
+    found = {key: value for key, value in row.items() if key in (*kept, "window")}
+    return {**found, "problem": problem, "arm": arm, "tokens": [_token(token, strings) for token in row["tokens"]]}
 
 
-def _arm_label(name: str, top_k: int, cards: ArmCards) -> str:
-    return cards.card(name, None if name == "plain" else top_k).label
-
-
-def _token(token: Mapping[str, Any], strings: _Strings) -> dict[str, Any]:
+def _token(token: InspectedToken, strings: _Strings) -> dict[str, Any]:
     found: dict[str, Any] = {
         "t": strings(token["text"]),
         "h": token["entropy_final_nats"],

@@ -17,7 +17,6 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from led_rl.records import Row
 from led_rl.report.chart import Chart
 from led_rl.report.page_tables import Table
 from led_rl.report.palette import COLOURS
@@ -51,7 +50,7 @@ class Content:
     comparisons: Table
     frontiers: Table
     slopes: Table
-    provenance: Mapping[str, Row]
+    provenance: Mapping[str, Mapping[str, Any]]
     texts: Mapping[str, str]
     inspected: Mapping[str, Any] | None = None
     sampled: Mapping[str, Any] | None = None

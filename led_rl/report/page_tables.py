@@ -4,18 +4,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from led_rl.arm_card import ArmCards
-from led_rl.records import Row
 from led_rl.report.headlines import percent_interval
 from led_rl.report.select import (
     FEW_DIFFERING,
+    AnyRow,
+    RowT,
     all_ks,
     checkpoint_label,
     checkpoints,
-    headline_k,
     includes_zero,
     rests_on_few,
     scored,
 )
+from led_rl.schema import ComparisonRow, FrontierRow, ResultRow, SlopeRow
+from led_rl.scores.pass_at_k import headline_k
 
 NOTHING = "\u2013"
 
@@ -41,7 +43,7 @@ class Table:
     note: str
 
 
-def results_table(results: Sequence[Row], cards: ArmCards) -> Table:
+def results_table(results: Sequence[ResultRow], cards: ArmCards) -> Table:
     """A row a checkpoint, arm and temperature."""
     shown = _shown_ks(all_ks(scored(results)))
     rows = []
@@ -80,10 +82,10 @@ def results_table(results: Sequence[Row], cards: ArmCards) -> Table:
     )
 
 
-def comparisons_table(comparisons: Sequence[Row], cards: ArmCards) -> Table:
+def comparisons_table(comparisons: Sequence[ComparisonRow], cards: ArmCards) -> Table:
     """A row an arm, baseline and temperature; a column a k."""
     shown = _shown_ks(sorted({row["k"] for row in comparisons}))
-    groups: dict[tuple[object, ...], dict[int, Row]] = {}
+    groups: dict[tuple[object, ...], dict[int, ComparisonRow]] = {}
     for row in _ordered(comparisons, cards):
         setting = (
             row["checkpoint"],
@@ -121,7 +123,7 @@ def comparisons_table(comparisons: Sequence[Row], cards: ArmCards) -> Table:
     )
 
 
-def frontiers_table(frontiers: Sequence[Row], cards: ArmCards) -> Table:
+def frontiers_table(frontiers: Sequence[FrontierRow], cards: ArmCards) -> Table:
     """A row an arm at a temperature and the baseline whose curve it is held against."""
     rows = [
         [
@@ -148,10 +150,10 @@ def frontiers_table(frontiers: Sequence[Row], cards: ArmCards) -> Table:
     )
 
 
-def slopes_table(slopes: Sequence[Row], cards: ArmCards) -> Table:
+def slopes_table(slopes: Sequence[SlopeRow], cards: ArmCards) -> Table:
     """A row a checkpoint and arm; a column a k."""
     shown = _shown_ks(sorted({row["k"] for row in slopes}))
-    groups: dict[tuple[object, ...], dict[int, Row]] = {}
+    groups: dict[tuple[object, ...], dict[int, SlopeRow]] = {}
     for row in _ordered(slopes, cards):
         groups.setdefault((row["checkpoint"], row["arm"], row["top_k"]), {})[row["k"]] = row
     rows = []
@@ -170,13 +172,13 @@ def slopes_table(slopes: Sequence[Row], cards: ArmCards) -> Table:
     return Table(columns, 3, rows, "Bold: the interval excludes 0.")
 
 
-def _ordered(rows: Sequence[Row], cards: ArmCards) -> list[Row]:
+def _ordered(rows: Sequence[RowT], cards: ArmCards) -> list[RowT]:
     """By checkpoint, then as a report orders arms, then as they were."""
     names = checkpoints(rows)
     return sorted(rows, key=lambda row: (names.index(row["checkpoint"]), cards.of(row).order))
 
 
-def _checkpoint(row: Row) -> Cell:
+def _checkpoint(row: AnyRow) -> Cell:
     return Cell(checkpoint_label(row), row["rl_step"])
 
 
@@ -184,7 +186,7 @@ def _shown_ks(available: Sequence[int]) -> list[int]:
     return sorted({1, headline_k(available), max(available)}) if available else []
 
 
-def _level(row: Row, k: int) -> Cell:
+def _level(row: ResultRow, k: int) -> Cell:
     if str(k) not in row["pass_at_k"]:
         return Cell(NOTHING)
     value = 100 * row["pass_at_k"][str(k)]

@@ -7,7 +7,7 @@ colour vision; RL steps run along viridis, cut where it would vanish in the grou
 from collections.abc import Iterable
 from types import MappingProxyType
 
-from led_rl.arm_card import ArmCard, ArmKey
+from led_rl.arm_card import ArmCard
 
 COLOURS = MappingProxyType(
     {
@@ -63,9 +63,9 @@ def ramp(count: int) -> list[str]:
     return [f"ramp-{round(at * (_RAMP - 1) / max(count - 1, 1))}" for at in range(count)]
 
 
-def arm_styles(cards: Iterable[ArmCard]) -> dict[ArmKey, tuple[str, str]]:
-    """Colour name and marker of each arm: a group has its colours, which its arms take in the order of the report."""
-    styles: dict[ArmKey, tuple[str, str]] = {}
+def arm_styles(cards: Iterable[ArmCard]) -> dict[str, tuple[str, str]]:
+    """Colour name and marker of each arm, by key: a group has its colours, and its arms take them in order."""
+    styles: dict[str, tuple[str, str]] = {}
     taken: dict[str, int] = {}
     for card in sorted(cards, key=lambda card: card.order):
         place = taken.get(card.group, 0)
@@ -74,5 +74,5 @@ def arm_styles(cards: Iterable[ArmCard]) -> dict[ArmKey, tuple[str, str]]:
         markers = _MARKERS[card.group]
         # A colour comes back with another marker once the group's colours are used up.
         shift = place // len(colours) if len(colours) % len(markers) == 0 else 0
-        styles[card.name, card.top_k] = (colours[place % len(colours)], markers[(place + shift) % len(markers)])
+        styles[card.key] = (colours[place % len(colours)], markers[(place + shift) % len(markers)])
     return styles

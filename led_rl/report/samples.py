@@ -10,15 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from led_rl.arm_card import ArmCards
-from led_rl.records import Row, iter_jsonl, read_jsonl
 from led_rl.report.select import checkpoint_label, checkpoints, nearest_temperature
+from led_rl.schema import ProblemRow, ResultRow, SampleRow, iter_rows, read_rows
 
 MOST_PROBLEMS = 24
 SAMPLES = 2  # of each problem, per checkpoint and arm
 MOST_CHARACTERS = 1_200_000
 
 
-def page_samples(evaluation: Path, results: Sequence[Row], cards: ArmCards) -> dict[str, Any] | None:
+def page_samples(evaluation: Path, results: Sequence[ResultRow], cards: ArmCards) -> dict[str, Any] | None:
     """What the sample browser shows; None if the folder holds no samples (an exported record).
 
     Samples at the temperature nearest 1, the first SAMPLES of at most MOST_PROBLEMS problems; fewer problems where they
@@ -30,19 +30,19 @@ def page_samples(evaluation: Path, results: Sequence[Row], cards: ArmCards) -> d
     rows = [row for row in _first_samples(evaluation / "samples") if row["temperature"] == temperature]
     if not rows:
         return None
-    by_problem: dict[str, list[Row]] = {}
+    by_problem: dict[str, list[SampleRow]] = {}
     for row in rows:
         by_problem.setdefault(row["problem_id"], []).append(row)
-    asked = {row["problem_id"]: row for row in read_jsonl(evaluation / "problems.jsonl")}
-    chosen: list[Row] = []
+    asked = {row["problem_id"]: row for row in read_rows(evaluation / "problems.jsonl", ProblemRow)}
+    chosen: list[SampleRow] = []
     problems: dict[str, dict[str, str]] = {}
     characters = 0
     for problem in sorted(by_problem, key=_order)[:MOST_PROBLEMS]:
         characters += sum(len(row["completion"]) for row in by_problem[problem])
         if problems and characters > MOST_CHARACTERS:
             break
-        known = asked.get(problem, {})
-        problems[problem] = {key: known[key] for key in ("question", "gold") if known.get(key) is not None}
+        known = asked.get(problem)  # evaluations made before there was a problems.jsonl have their ids alone
+        problems[problem] = {} if known is None else {"question": known["question"], "gold": known["gold"]}
         chosen += sorted(by_problem[problem], key=lambda row: (row["sample"], cards.of(row).order))
     return {
         "temperature": temperature,
@@ -64,9 +64,9 @@ def words(sampled: dict[str, Any]) -> str:
     )
 
 
-def _first_samples(folder: Path) -> Iterator[Row]:
+def _first_samples(folder: Path) -> Iterator[SampleRow]:
     for path in sorted(folder.glob("**/*.jsonl")):
-        for row in iter_jsonl(path):
+        for row in iter_rows(path, SampleRow):
             if row["sample"] < SAMPLES:
                 yield row
 
@@ -75,7 +75,7 @@ def _order(problem: str) -> str:
     return sha256(problem.encode()).hexdigest()
 
 
-def _sample(row: Row, cards: ArmCards) -> dict[str, Any]:
+def _sample(row: SampleRow, cards: ArmCards) -> dict[str, Any]:
     return {
         "checkpoint": row["checkpoint"],
         "arm": cards.of(row).key,

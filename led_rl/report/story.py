@@ -9,17 +9,18 @@ from dataclasses import dataclass
 from typing import Literal
 
 from led_rl.arm_card import EXPLORE_FINAL, LED, PLAIN, ArmCards
-from led_rl.records import Row
 from led_rl.report.select import (
     all_ks,
     checkpoint_label,
     checkpoints,
-    headline_k,
     includes_zero,
     latest,
     nearest_temperature,
     scored,
 )
+from led_rl.schema import ChangeRow, ComparisonRow, ProbeRow, ResultRow
+from led_rl.scores.pass_at_k import headline_k
+from led_rl.scores.scoring import Scores
 
 Tone = Literal["good", "bad", "none"]
 
@@ -42,19 +43,27 @@ class Verdict:
     numbers: Sequence[Number]
 
 
-def verdict(
-    probe: Sequence[Row], results: Sequence[Row], comparisons: Sequence[Row], changes: Sequence[Row], cards: ArmCards
-) -> Verdict:
+@dataclass(frozen=True)
+class Move:
+    """Plain sampling's pass@k from the first to the last step: paired difference, its interval, steps and levels."""
+
+    difference: float
+    ci95: Sequence[float] | None
+    steps: tuple[int, int]
+    levels: tuple[float | None, float | None]
+
+
+def verdict(probe: Sequence[ProbeRow], scores: Scores, cards: ArmCards) -> Verdict:
     """Of a run's records; empty where nothing was evaluated and fewer than two steps were probed."""
-    moves = _moves(scored(results), changes)
-    first, cost = _what_rl_did(probe, results, moves)
-    given = _given_back(comparisons, cards)
-    sentences = [sentence for sentence in (first, _given_words(given, cost, comparisons, cards)) if sentence]
+    moves = _moves(scored(scores.results), scores.changes)
+    first, cost = _what_rl_did(probe, scores.results, moves)
+    given = _given_back(scores.comparisons, cards)
+    sentences = [sentence for sentence in (first, _given_words(given, cost, scores.comparisons, cards)) if sentence]
     numbers = [*_move_numbers(moves), *_given_numbers(given, cost, cards)]
     return Verdict(sentences, numbers if moves or given else [])
 
 
-def _moves(results: Sequence[Row], changes: Sequence[Row]) -> dict[int, Row]:
+def _moves(results: Sequence[ResultRow], changes: Sequence[ChangeRow]) -> dict[int, Move]:
     """k -> plain sampling's change from the first to the last step, with both levels, at the temperature nearest 1."""
     plain = [row for row in results if row["arm"] == PLAIN]
     moved = [row for row in changes if row["arm"] == PLAIN]
@@ -67,15 +76,22 @@ def _moves(results: Sequence[Row], changes: Sequence[Row]) -> dict[int, Row]:
         levels = {row["rl_step"]: row["pass_at_k"].get(str(k)) for row in plain if row["temperature"] == temperature}
         if own:
             last = max(own, key=lambda row: row["to_step"])
-            found[k] = {**last, "before": levels.get(last["from_step"]), "after": levels.get(last["to_step"])}
+            found[k] = Move(
+                last["difference"],
+                last["ci95"],
+                (last["from_step"], last["to_step"]),
+                (levels.get(last["from_step"]), levels.get(last["to_step"])),
+            )
     return found
 
 
-def _what_rl_did(probe: Sequence[Row], results: Sequence[Row], moves: dict[int, Row]) -> tuple[str, float | None]:
+def _what_rl_did(
+    probe: Sequence[ProbeRow], results: Sequence[ResultRow], moves: dict[int, Move]
+) -> tuple[str, float | None]:
     """The first sentence, and what pass@16 fell by (None if no fall is shown)."""
     parts = [f"{_verb(row)} pass@{k} {_by(row)}" for k, row in moves.items()]
     many = moves.get(max(moves)) if len(moves) > 1 else None
-    cost = -many["difference"] if many and not includes_zero(many["ci95"]) and many["difference"] < 0 else None
+    cost = -many.difference if many and not includes_zero(many.ci95) and many.difference < 0 else None
     entropy = _entropy_words(probe)
     if not parts:
         rows = [row for row in scored(results) if row["arm"] == PLAIN]
@@ -86,33 +102,34 @@ def _what_rl_did(probe: Sequence[Row], results: Sequence[Row], moves: dict[int, 
             levels = " and ".join(f"pass@{k} of {100 * row['pass_at_k'][str(k)]:.1f}%" for k in ks)
             return f"Plain sampling at T = {temperature:g} has {levels} ({checkpoint_label(row)}).", None
         return (f"Over post-training {entropy}." if entropy else ""), None
-    steps = next(iter(moves.values()))
-    start = f"From step {steps['from_step']} to step {steps['to_step']} RL {' and '.join(parts)}"
+    first, last = next(iter(moves.values())).steps
+    start = f"From step {first} to step {last} RL {' and '.join(parts)}"
     return f"{start}, while {entropy}." if entropy else f"{start}.", cost
 
 
-def _verb(row: Row) -> str:
-    if includes_zero(row["ci95"]):
+def _verb(move: Move) -> str:
+    if includes_zero(move.ci95):
         return "shows no change of"
-    return "raised" if row["difference"] > 0 else "lowered"
+    return "raised" if move.difference > 0 else "lowered"
 
 
-def _by(row: Row) -> str:
-    levels = "" if row["before"] is None else f" ({100 * row['before']:.1f}% to {100 * row['after']:.1f}%)"
-    if includes_zero(row["ci95"]):
-        return f"({100 * row['difference']:+.1f} points{_interval(row['ci95'])})"
-    return f"by {abs(100 * row['difference']):.1f} points{levels}"
+def _by(move: Move) -> str:
+    before, after = move.levels
+    levels = "" if before is None or after is None else f" ({100 * before:.1f}% to {100 * after:.1f}%)"
+    if includes_zero(move.ci95):
+        return f"({100 * move.difference:+.1f} points{_interval(move.ci95)})"
+    return f"by {abs(100 * move.difference):.1f} points{levels}"
 
 
-def _entropy_words(probe: Sequence[Row]) -> str:
+def _entropy_words(probe: Sequence[ProbeRow]) -> str:
     """`the final layer lost 58% of its entropy and the layers just below it 9%`, on own samples if they were probed."""
     rows = latest(probe, "text", "final_norm", "rl_step")
     for text in ("own", "reference"):
         group = [row for row in rows if row["text"] == text and row["final_norm"]]
         if len(group) > 1 and min(group[0]["entropy_final_nats"], group[0]["entropy_intermediate_nats"]) > 0:
-            final, below = (
-                1 - group[-1][key] / group[0][key] for key in ("entropy_final_nats", "entropy_intermediate_nats")
-            )
+            first, last = group[0], group[-1]
+            final = 1 - last["entropy_final_nats"] / first["entropy_final_nats"]
+            below = 1 - last["entropy_intermediate_nats"] / first["entropy_intermediate_nats"]
             return f"the final layer {_lost(final)} of its entropy and the layers just below it {_lost(below)}"
     return ""
 
@@ -121,7 +138,7 @@ def _lost(share: float) -> str:
     return f"{'lost' if share >= 0 else 'gained'} {abs(100 * share):.0f}%"
 
 
-def _given_back(comparisons: Sequence[Row], cards: ArmCards) -> list[dict[int, Row]]:
+def _given_back(comparisons: Sequence[ComparisonRow], cards: ArmCards) -> list[dict[int, ComparisonRow]]:
     """Every arm against plain sampling at the last checkpoint and the temperature nearest 1, by k; shown gains first,
     the larger before the smaller."""
     rows = [row for row in comparisons if row["baseline"] == PLAIN and cards.of(row).group != "control"]
@@ -132,11 +149,11 @@ def _given_back(comparisons: Sequence[Row], cards: ArmCards) -> list[dict[int, R
     temperature = nearest_temperature(row["temperature"] for row in rows)
     large = headline_k([row["k"] for row in rows])
     found = [
-        {row["k"]: row for row in rows if cards.of(row) == card and row["temperature"] == temperature}
+        {row["k"]: row for row in rows if cards.of(row).key == card.key and row["temperature"] == temperature}
         for card in cards.among(rows)
     ]
 
-    def place(one: dict[int, Row]) -> tuple[bool, float]:
+    def place(one: dict[int, ComparisonRow]) -> tuple[bool, float]:
         row = one[large]
         return includes_zero(row["ci95"]) or row["difference"] < 0, -row["difference"]
 
@@ -144,7 +161,7 @@ def _given_back(comparisons: Sequence[Row], cards: ArmCards) -> list[dict[int, R
 
 
 def _given_words(
-    given: Sequence[dict[int, Row]], cost: float | None, comparisons: Sequence[Row], cards: ArmCards
+    given: Sequence[dict[int, ComparisonRow]], cost: float | None, comparisons: Sequence[ComparisonRow], cards: ArmCards
 ) -> str:
     if not given:
         return ""
@@ -166,9 +183,10 @@ def _given_words(
     return f"{start}; {_depth_words(comparisons, row, cards)}."
 
 
-def _depth_words(comparisons: Sequence[Row], at: Row, cards: ArmCards) -> str:
+def _depth_words(comparisons: Sequence[ComparisonRow], at: ComparisonRow, cards: ArmCards) -> str:
     """What LED adds to exploring with the flattened final layer: what its depth is worth."""
-    here = [row for row in comparisons if all(row[key] == at[key] for key in ("checkpoint", "temperature"))]
+    where = at["checkpoint"], at["temperature"]
+    here = [row for row in comparisons if (row["checkpoint"], row["temperature"]) == where]
     own = [row for row in here if cards.of(row).family == LED]
     if not own:
         return "LED was not evaluated"
@@ -183,21 +201,21 @@ def _depth_words(comparisons: Sequence[Row], at: Row, cards: ArmCards) -> str:
     return f"over flattening its own final layer as much, LED's depth {verb} {words}"
 
 
-def _move_numbers(moves: dict[int, Row]) -> list[Number]:
+def _move_numbers(moves: dict[int, Move]) -> list[Number]:
     found = []
     for label, k in (("RL gained", min(moves, default=1)), ("RL cost", max(moves, default=1))):
-        row = moves.get(k)
-        if row is None or (label == "RL cost" and len(moves) < 2):
+        move = moves.get(k)
+        if move is None or (label == "RL cost" and len(moves) < 2):
             found.append(Number(label, "\u2013", "one checkpoint or one try: not measured"))
             continue
-        shown = not includes_zero(row["ci95"])
-        tone: Tone = "none" if not shown else "good" if row["difference"] > 0 else "bad"
-        note = f"points of pass@{k}{_interval(row['ci95'])}" + ("" if shown else "; no change is shown")
-        found.append(Number(label, f"{100 * row['difference']:+.1f}", note, tone))
+        shown = not includes_zero(move.ci95)
+        tone: Tone = "none" if not shown else "good" if move.difference > 0 else "bad"
+        note = f"points of pass@{k}{_interval(move.ci95)}" + ("" if shown else "; no change is shown")
+        found.append(Number(label, f"{100 * move.difference:+.1f}", note, tone))
     return found
 
 
-def _given_numbers(given: Sequence[dict[int, Row]], cost: float | None, cards: ArmCards) -> list[Number]:
+def _given_numbers(given: Sequence[dict[int, ComparisonRow]], cost: float | None, cards: ArmCards) -> list[Number]:
     if not given:
         return [Number("Given back", "\u2013", "no arm beside plain sampling"), Number("By", "\u2013", "")]
     best, large = given[0], _large(given)
@@ -217,7 +235,7 @@ def _given_numbers(given: Sequence[dict[int, Row]], cost: float | None, cards: A
     ]
 
 
-def _large(given: Sequence[dict[int, Row]]) -> int:
+def _large(given: Sequence[dict[int, ComparisonRow]]) -> int:
     return headline_k(list(given[0]))
 
 

@@ -115,7 +115,7 @@ class Inspector {
         }
         return row;
       })))),
-      node("p", { class: "note" }, `Shaded: the layers LED draws on, final first. H(c): entropy in nats of the sum of layers down to this one, over the top ${this.content.top_k} tokens; LED explores with the sum where it is largest (j*). Probabilities at T = ${this.content.temperature}, read ${this.content.final_norm ? "through" : "without"} the final norm. Underlined: the token that was drawn.`));
+      node("p", { class: "note" }, `Shaded: the layers LED draws on, final first. H(c): entropy in nats of the sum of layers down to this one, over the top ${this.content.support} tokens; LED explores with the sum where it is largest (j*). Probabilities at T = ${this.content.temperature}, read ${this.content.final_norm ? "through" : "without"} the final norm. Underlined: the token that was drawn.`));
   }
 
   jump(kind) {
