@@ -17,8 +17,9 @@ from transformers import PreTrainedTokenizerBase
 from led_rl.arm_card import LED, PLAIN, TOP_K
 from led_rl.decoding.arms import Arm, Matched, default_arms, resolve
 from led_rl.decoding.engine import Completion, Engine, EngineConfig, Prompt
+from led_rl.decoding.led_sampler import LEDSampler
 from led_rl.decoding.randomness import sample_key
-from led_rl.decoding.samplers import LEDSampler, Sampler
+from led_rl.decoding.samplers import Sampler
 from led_rl.errors import UserError
 from led_rl.eval.config import PRECISIONS
 from led_rl.eval.inspect_config import InspectConfig
@@ -104,7 +105,9 @@ def _arms(config: InspectConfig, policy: Policy) -> list[Arm]:
     arms = resolve([PLAIN, name], Matched())
     if arms[-1].card.family != LED:
         raise UserError(f"arm={name!r}: an inspection shows LED beside plain sampling; name a LED arm such as led_norm")
-    _samplers(arms, config, policy)
+    led = _samplers(arms, config, policy)[-1]
+    if not isinstance(led, LEDSampler) or led.led.readout != "cumulative":
+        raise UserError(f"arm={name!r}: only the cumulative readout can be shown layer by layer; name another LED arm")
     if config.top_tokens > lens.vocabulary:
         raise UserError(f"top_tokens={config.top_tokens} is above the vocabulary of {lens.vocabulary} tokens: lower it")
     return arms

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from led_rl.decoding.distributions import entropy_nats, log_probabilities
 from led_rl.decoding.led import MASS_FLOOR, explore, layer_mass
-from led_rl.decoding.samplers import LEDSampler
+from led_rl.decoding.led_sampler import LEDSampler
 from led_rl.models.lens import Lens
 
 

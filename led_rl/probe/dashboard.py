@@ -13,12 +13,12 @@ from torch.utils.tensorboard import SummaryWriter
 BY_DEPTH = "entropy_by_depth"
 TEXTS = {"own": "own samples", "reference": "reference text"}
 
-# Category -> chart -> tags, as regular expressions from the tag's beginning. The first category is open at first.
+# Category -> chart -> tags, as regular expressions from the tag's beginning. TensorBoard joins what several runs say of
+# a category: an evaluation adds its charts of pass@1 and pass@16.
+STORY = "the story"
 LAYOUT: Mapping[str, Mapping[str, Sequence[Any]]] = {
-    "the story": {
+    STORY: {
         "entropy of the final and of the intermediate layers (own samples, nats)": ["Multiline", [f"{BY_DEPTH}/own"]],
-        "pass@1 at T = 1, an arm a line": ["Multiline", ["pass_at_1/T1$"]],
-        "pass@16 at T = 1, an arm a line": ["Multiline", ["pass_at_16/T1$"]],
         "reward": ["Multiline", ["train/reward$"]],
         "completion length (tokens)": ["Multiline", ["train/completions/mean_length$"]],
         "share of groups that teach nothing": ["Multiline", ["train/frac_reward_zero_std$"]],
@@ -28,6 +28,11 @@ LAYOUT: Mapping[str, Mapping[str, Sequence[Any]]] = {
         "without the norm (own samples, nats)": ["Multiline", ["without_norm_own/layer_"]],
     },
 }
+
+
+def accuracy_layout(k: int, temperature: float) -> tuple[str, Sequence[Any]]:
+    """The chart of pass@k at one temperature: its title and its tags."""
+    return f"pass@{k} at T = {temperature:g}, an arm a line", ["Multiline", [f"pass_at_{k}/T{temperature:g}$"]]
 
 
 def layer_group(row: Mapping[str, Any]) -> str:
