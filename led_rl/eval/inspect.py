@@ -102,7 +102,7 @@ def _arms(config: InspectConfig, policy: Policy) -> list[Arm]:
     lens = Lens(policy.model)
     cards = {arm.name: arm.card for arm in resolve([n for n in default_arms(lens.vocabulary) if n != TOP_K], Matched())}
     name = config.arm or next(name for name, card in cards.items() if card.family == LED)
-    arms = resolve([PLAIN, name], Matched())
+    arms = resolve(list(dict.fromkeys((PLAIN, name))), Matched())
     if arms[-1].card.family != LED:
         raise UserError(f"arm={name!r}: an inspection shows LED beside plain sampling; name a LED arm such as led_norm")
     led = _samplers(arms, config, policy)[-1]
