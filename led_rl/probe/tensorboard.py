@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import matplotlib
 from lightning.pytorch.loggers import TensorBoardLogger
+from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from torch.utils.tensorboard import SummaryWriter
 
@@ -46,13 +47,11 @@ def _image(rows: Sequence[Row], step_key: str) -> Figure:
     with matplotlib.rc_context({"figure.dpi": 100}):
         figure = Figure(figsize=(6, 4), layout="constrained")
         axes = figure.add_subplot()
-        image = axes.imshow(
-            [list(layer) for layer in zip(*(row["entropy_nats"] for row in rows), strict=True)],
-            aspect="auto",
-            origin="lower",
-            cmap="viridis",
-            vmin=0,
-        )
+        layers_by_step = [list(layer) for layer in zip(*(row["entropy_nats"] for row in rows), strict=True)]
+        # Logarithmic, or the first layers, which know least, would leave one colour to all others.
+        lowest = min(map(min, layers_by_step))
+        scale = {"norm": LogNorm(lowest, max(map(max, layers_by_step)))} if lowest > 0 else {"vmin": 0}
+        image = axes.imshow(layers_by_step, aspect="auto", origin="lower", cmap="viridis", **scale)
         shown = range(0, len(rows), max(1, len(rows) // 8))  # more steps than that would run into one another
         axes.set_xticks(list(shown), [str(rows[at][step_key]) for at in shown])
         layers = len(rows[0]["entropy_nats"])
