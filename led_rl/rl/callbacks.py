@@ -8,7 +8,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 
 from led_rl.probe.recorder import ProbeRecorder
 from led_rl.records import append_jsonl
-from led_rl.rl.trainer import ROLLOUT_TIME
+from led_rl.rl.trainer import ROLLOUT_TIME, SAMPLING
 from led_rl.run_folder import RunFolder
 
 METRICS = {
@@ -27,6 +27,13 @@ METRICS = {
     "learning_rate": "learning_rate",
     "step_time": "step_s",
     ROLLOUT_TIME: "rollout_s",
+    "rewards/pass_at_k/mean": "reward_pass_at_k",
+    "entropy_coef": "entropy_coef",
+    f"{SAMPLING}/ratio_mean": "ratio_mean",
+    f"{SAMPLING}/ratio_max": "ratio_max",
+    f"{SAMPLING}/ratio_clipped_rate": "ratio_clipped_rate",
+    f"{SAMPLING}/effective_sample_rate": "effective_sample_rate",
+    f"{SAMPLING}/explored_rate": "explored_rate",
 }
 
 
