@@ -53,7 +53,7 @@ def shared(right: Sequence[bool], k: int) -> list[float]:
     n, correct = len(right), sum(right)
     if n < k:
         raise UserError(f"reward.pass_at_k={k}: a group has {n} completions; it must have at least k")
-    if k == 1:
+    if k == 1 or correct == n:
         return [float(one) for one in right]
     wrong = pass_at_k(n - 1, correct, k - 1)
     return [1.0 if one else wrong for one in right]
