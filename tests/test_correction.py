@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from conftest import SHIPPED
 
 from led_rl.decoding.arms import Matched, resolve
 from led_rl.decoding.samplers import Step, Truncation
@@ -12,7 +13,6 @@ from led_rl.models.lens import Lens
 from led_rl.models.loading import load_policy
 from led_rl.rl.correction import Correction, summary, sums
 from led_rl.tasks.countdown import Countdown
-from tests.conftest import SHIPPED
 
 LOG_PI = torch.tensor([[-1.0, -2.0, -9.0], [-0.5, -0.5, -0.5]])
 LOG_Q = torch.tensor([[-2.0, -1.5, -1.0], [-0.5, -1.5, -1.0]])

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from conftest import tiny_llama
 from datasets import Dataset
 from trl import GRPOConfig, GRPOTrainer
 
@@ -17,7 +18,6 @@ from led_rl.rl.config import RolloutConfig
 from led_rl.rl.rollout_decoders import Sampling, check_decoder
 from led_rl.rl.trainer import EngineGRPOTrainer, equal_rows
 from led_rl.tasks.countdown import Countdown
-from tests.conftest import tiny_llama
 
 LED = "led_countdown"
 ROOT = Path(__file__).resolve().parents[1]
@@ -271,7 +271,7 @@ def test_two_processes_give_the_records_of_one(tmp_path):
             [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes),
              str(script), str(processes)],
             cwd=tmp_path, capture_output=True, text=True, timeout=280,
-            env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
+            env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}"},
         )  # fmt: skip
         assert done.returncode == 0, done.stderr[-3000:]
         found.append(json.loads((tmp_path / f"{processes}.json").read_text()))
@@ -291,7 +291,7 @@ from led_rl.models.tokenizer import word_tokenizer
 from led_rl.rl.config import RolloutConfig
 from led_rl.rl.trainer import EngineGRPOTrainer
 from led_rl.tasks.countdown import Countdown
-from tests.test_rollouts import arguments, parts
+from test_rollouts import arguments, parts
 processes = int(sys.argv[1])
 torch.set_num_threads(1)
 tokenizer = word_tokenizer(Countdown().vocabulary(), model_max_length=128)

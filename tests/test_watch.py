@@ -24,6 +24,7 @@ from led_rl.rl.watch import Watch, change
 from led_rl.rl.watch_callback import WatchCallback
 from led_rl.rl.watch_config import WatchConfig
 from led_rl.run_folder import RunFolder
+from led_rl.schema import WatchRow, read_rows
 from led_rl.scores.pass_at_k import pass_at_k
 from led_rl.tasks.countdown import Countdown
 
@@ -89,21 +90,20 @@ def test_a_resumed_run_ends_as_an_undisturbed_one(watched, tmp_path):
 
 
 def test_rows_and_curves(watched):
-    rows = read_jsonl(watched / "watch.jsonl")
+    rows = read_rows(watched / "watch.jsonl", WatchRow)
     arms = [("plain", 1.0), ("plain", 0.6), ("plain", 1.4), ("led_countdown", 1.0)]
     assert [(row["rl_step"], row["arm"], row["temperature"]) for row in rows] == [
         (step, *arm) for step in (0, 2, 4) for arm in arms
     ]
     for row in rows:
         correct = np.array(row["correct"])
-        assert len(correct) == 4 and row["samples"] == 4
-        assert row["pass_at_1"] == pytest.approx(correct.mean() / 4)
-        assert row["pass_at_4"] == pytest.approx((correct > 0).mean())
+        assert len(correct) == row["problems"] == row["n"] == 4
+        assert row["pass_at_k"] == pytest.approx({"1": correct.mean() / 4, "4": (correct > 0).mean()})
         assert row["zero_std_groups_rate"] == pytest.approx(((correct == 0) | (correct == 4)).mean())
     accumulator = EventAccumulator(str(watched / "tb"), size_guidance={"scalars": 0})
     accumulator.Reload()
     points = accumulator.Scalars("watch_pass_at_1/led_countdown_T1")
-    assert [p.value for p in points] == pytest.approx([row["pass_at_1"] for row in rows[3::4]])
+    assert [p.value for p in points] == pytest.approx([row["pass_at_k"]["1"] for row in rows[3::4]])
 
 
 def test_the_ratios_are_on_record(watched):
@@ -145,7 +145,7 @@ def test_each_arm_is_what_it_draws_alone(watch, shipped):
             )
             correct[one.prompt] += watch.task.grade(watch.problems[one.prompt], text).correct
         assert row["correct"] == correct
-        assert row["length_tokens"] == pytest.approx(sum(len(one.tokens) for one in alone) / 16)
+        assert row["mean_length_tokens"] == pytest.approx(sum(len(one.tokens) for one in alone) / 16)
     assert 0 < sum(rows[0]["correct"]) < 16
     assert rows[0]["correct"] != rows[1]["correct"]
 
@@ -157,13 +157,13 @@ def test_the_global_generators_are_left_alone(watch, shipped):
     assert (states[1] == np.random.get_state()[1]).all()
 
 
-def row_of(correct, samples=4):
-    return {"arm": "plain", "temperature": 1.0, "samples": samples, "correct": correct}
+def row_of(correct):
+    return {"arm": "plain", "temperature": 1.0, "n": 4, "correct": correct}
 
 
 def test_the_change_is_paired_by_problem():
     first, later = [4, 2, 1, 0, 3, 1] * 6, [4, 1, 0, 0, 4, 0] * 6
-    difference, low, high = change(row_of(later), row_of(first), 4)
+    difference, (low, high) = change(row_of(later), row_of(first))
     values = pass_at_k(4, np.array(later), 4) - pass_at_k(4, np.array(first), 4)
     assert difference == pytest.approx(values.mean()) == pytest.approx(-1 / 3)
     deviation = values.std() / np.sqrt(len(values))
@@ -218,7 +218,7 @@ def test_a_fall_within_its_interval_raises_no_alarm(alarmed, shipped):
     control = TrainerControl()
     callback.on_save(None, TrainerState(global_step=2, is_world_process_zero=True), control, model=shipped.model)
     assert control.should_training_stop is False
-    assert json.loads((callback.run.watch_file).read_text().splitlines()[-1])["pass_at_4_change"] == 0
+    assert json.loads((callback.run.watch_file).read_text().splitlines()[-1])["change"] == 0
 
 
 @pytest.mark.parametrize(

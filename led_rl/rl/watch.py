@@ -112,27 +112,24 @@ class Watch:
         return {
             "arm": one.arm.name,
             "temperature": one.temperature,
-            "samples": self.samples,
-            "pass_at_1": float(pass_at_k(self.samples, correct, 1).mean()),
-            f"pass_at_{self.samples}": float(pass_at_k(self.samples, correct, self.samples).mean()),
+            "problems": len(self.problems),
+            "n": self.samples,
+            "pass_at_k": {str(k): float(pass_at_k(self.samples, correct, k).mean()) for k in (1, self.samples)},
             "zero_std_groups_rate": float((alike["right"] | alike["wrong"]).mean()),
             "all_right_groups_rate": float(alike["right"].mean()),
             "all_wrong_groups_rate": float(alike["wrong"].mean()),
-            "length_tokens": sum(len(completion.tokens) for completion, _ in own) / len(own),
+            "mean_length_tokens": sum(len(completion.tokens) for completion, _ in own) / len(own),
             "truncated_rate": sum(completion.truncated for completion, _ in own) / len(own),
             "correct": correct.tolist(),  # right samples of each problem, so that any interval can be made again
         }
 
 
-def change(row: Row, first: Row, k: int) -> tuple[float, float, float]:
-    """pass@k of a row minus that of the first, with its 95% interval over problems, paired by problem."""
-    values = [
-        pass_at_k(one["samples"], np.asarray(one["correct"], dtype=np.int64), k).astype(np.float64)
-        for one in (row, first)
-    ]
+def change(row: Row, first: Row) -> tuple[float, list[float]]:
+    """pass@n of a row minus that of the first, n samples a problem, with its 95% interval, paired by problem."""
+    values = [np.array([correct > 0 for correct in one["correct"]], dtype=np.float64) for one in (row, first)]
     difference = (values[0] - values[1])[:, None]
-    low, high = columns_ci(difference, quantity_rng("watch", row["arm"], row["temperature"], k))[0].tolist()
-    return float(difference.mean()), low, high
+    interval = columns_ci(difference, quantity_rng("watch", row["arm"], row["temperature"]))[0]
+    return float(difference.mean()), interval.tolist()
 
 
 def _drawn(config: WatchConfig, sampling: Sampling, vocabulary: int) -> list[Drawn]:

@@ -14,7 +14,7 @@ from led_rl.rl.watch import Watch, change
 from led_rl.rl.watch_config import WatchConfig
 from led_rl.run_folder import RunFolder
 
-CURVES = ("zero_std_groups_rate", "all_right_groups_rate", "all_wrong_groups_rate", "length_tokens")
+CURVES = ("zero_std_groups_rate", "all_right_groups_rate", "all_wrong_groups_rate", "mean_length_tokens")
 
 
 class WatchCallback(TrainerCallback):
@@ -69,26 +69,26 @@ class WatchCallback(TrainerCallback):
         rows = self.watch.measure(Lens(model))
         since = min((row["rl_step"] for row in history), default=step)
         first = {(row["arm"], row["temperature"]): row for row in history if row["rl_step"] == since}
-        k = self.watch.samples
         recorded: list[Row] = []
         for row in rows:
-            difference, low, high = change(row, first.get((row["arm"], row["temperature"]), row), k)
-            lost = {"since_step": since, f"pass_at_{k}_change": difference, f"pass_at_{k}_change_ci": [low, high]}
-            recorded.append({"rl_step": step, **row, **lost, "alarm": "none"})
+            difference, interval = change(row, first.get((row["arm"], row["temperature"]), row))
+            since_then = {"since_step": since, "change": difference, "change_ci95": interval}
+            recorded.append({"rl_step": step, **row, **since_then, "alarm": "none"})
         main = recorded[0]
-        if main[f"pass_at_{k}_change_ci"][1] < 0:
+        if main["change_ci95"][1] < 0:
             main["alarm"] = self.config.alarm
         write_jsonl(self.run.watch_file, [*history, *recorded])
-        self._show(recorded, k, step)
-        tqdm.write(self.line(main, k))
+        self._show(recorded, step)
+        tqdm.write(self.line(main))
         return str(main["alarm"])
 
-    def line(self, main: Row, k: int) -> str:
+    def line(self, main: Row) -> str:
         """`step 200: pass@1 52, pass@16 84, -8 since step 0; final entropy -40%`."""
         step, since = main["rl_step"], main["since_step"]
-        text = f"step {step}: pass@1 {100 * main['pass_at_1']:.0f}, pass@{k} {100 * main[f'pass_at_{k}']:.0f}"
+        scores = (f"pass@{k} {100 * value:.0f}" for k, value in main["pass_at_k"].items())
+        text = f"step {step}: {', '.join(scores)}"
         if step > since:
-            text += f", {100 * main[f'pass_at_{k}_change']:+.0f} since step {since}"
+            text += f", {100 * main['change']:+.0f} since step {since}"
             entropies = {
                 row["rl_step"]: row["entropy_final_nats"]
                 for row in read_jsonl(self.run.probe_file)
@@ -99,10 +99,11 @@ class WatchCallback(TrainerCallback):
         did = {"none": "", "stop": "; ALARM: the run stops", "temperature": "; ALARM: the temperature changes"}
         return text + did[main["alarm"]]
 
-    def _show(self, rows: list[Row], k: int, step: int) -> None:
+    def _show(self, rows: list[Row], step: int) -> None:
         if self.writer is None:
             return
         for row, drawn in zip(rows, self.watch.drawn, strict=True):
-            for name in ("pass_at_1", f"pass_at_{k}", *CURVES):
-                self.writer.add_scalar(f"watch_{name}/{drawn.tag}", row[name], step)
+            curves = {f"pass_at_{k}": value for k, value in row["pass_at_k"].items()} | {c: row[c] for c in CURVES}
+            for name, value in curves.items():
+                self.writer.add_scalar(f"watch_{name}/{drawn.tag}", value, step)
         self.writer.flush()
