@@ -5,19 +5,20 @@ import difflib
 import types
 import typing
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
+from led_rl.arm_card import PLAIN
 from led_rl.errors import UserError
 from led_rl.models.prompting import PromptConfig
 from led_rl.probe.entropy import ProbeConfig
-from led_rl.rl.correction import Correction, Level
-from led_rl.rl.rollout_decoders import PLAIN, Sampling, check_decoder
 from led_rl.rl.watch_config import WatchConfig
 from led_rl.tasks.registry import TaskConfig
 
 ALL_LINEAR = "all-linear"
+Level = Literal["none", "token", "sequence"]
+LEVELS = ("none", "token", "sequence")
 CORRECT, PASS_AT_K = "correct", "pass_at_k"
 
 
@@ -85,17 +86,17 @@ class RolloutConfig:
     max_batch_tokens: int = 131_072
 
     def __post_init__(self) -> None:
-        settings = self.settings
-        if not self.engine and (self.decoder != PLAIN or settings.level != "none"):
+        if self.correction not in LEVELS:
+            raise UserError(f"rollout.correction={self.correction!r}: one of {', '.join(LEVELS)}")
+        if not self.clip >= 1:
+            raise UserError(
+                f"rollout.clip={self.clip}: the largest importance ratio, at least 1, for ratios are 1 on average"
+            )
+        if not self.engine and (self.decoder != PLAIN or self.correction != "none"):
             raise UserError(
                 f"rollout.decoder={self.decoder} and rollout.correction={self.correction} with rollout.engine=false: "
                 "TRL's own rollouts are plain and give no log q; set rollout.engine=true"
             )
-
-    @property
-    def settings(self) -> Correction:
-        """The correction."""
-        return Correction(self.correction, self.clip)
 
     @property
     def records(self) -> bool:
@@ -228,6 +229,8 @@ def grpo_arguments(config: TrainConfig) -> Any:
     if arguments.max_steps < 1:
         raise UserError(f"grpo.max_steps={arguments.max_steps}: a run needs a number of steps, such as 300")
     if config.rollout.engine:
+        from led_rl.rl.rollout_decoders import Sampling, check_decoder  # with torch, which --help does without
+
         _check_engine(arguments)
         check_decoder(config.rollout.decoder, Sampling.of(arguments))
     if config.rollout.correction != "none" and arguments.loss_type == "vespo":

@@ -13,60 +13,34 @@ prefixes, and falls apart as completions grow (trl#5815).
 Letters: B completions, T tokens of the longest one.
 """
 
-from dataclasses import dataclass
-from typing import Literal
-
 import torch
 from torch import Tensor
 
-from led_rl.errors import UserError
 
-Level = Literal["none", "token", "sequence"]
-LEVELS = ("none", "token", "sequence")
-
-
-@dataclass(frozen=True)
-class Correction:
-    """What to correct, and how far.
+def ratios(log_pi: Tensor, log_q: Tensor, mask: Tensor, level: str) -> Tensor:
+    """Raw importance ratios, not truncated: (B, 1) for level `sequence`, else (B, T), one a token.
 
     Args:
-        level: `token`, `sequence`, or `none`: no correction
-        clip: largest ratio
+        log_pi: (B, T) log-probability of each token under pi_S.
+        log_q: (B, T) log-probability under what drew it.
+        mask: (B, T) 1 where there is a token. Elsewhere the ratio is 1.
+        level: `token`, `sequence`, or `none`, whose ratios are there to be looked at.
     """
-
-    level: Level = "none"
-    clip: float = 3.0
-
-    def __post_init__(self) -> None:
-        if self.level not in LEVELS:
-            raise UserError(f"rollout.correction={self.level!r}: one of {', '.join(LEVELS)}")
-        if not self.clip >= 1:
-            raise UserError(
-                f"rollout.clip={self.clip}: the largest importance ratio, at least 1, for ratios are 1 on average"
-            )
-
-    def ratios(self, log_pi: Tensor, log_q: Tensor, mask: Tensor) -> Tensor:
-        """Raw ratios, not truncated: (B, T) per token (also for `none`, to be looked at), (B, 1) per sequence.
-
-        Args:
-            log_pi: (B, T) log-probability of each token under pi_S.
-            log_q: (B, T) log-probability under what drew it.
-            mask: (B, T) 1 where there is a token. Elsewhere the ratio is 1.
-        """
-        difference = torch.where(mask.bool(), log_pi - log_q, 0.0)
-        if self.level == "sequence":
-            difference = difference.sum(-1, keepdim=True)
-        return difference.exp()
-
-    def weigh(self, advantages: Tensor, ratios: Tensor) -> Tensor:
-        """Advantages (B,) times the truncated ratios, (B, T) or (B, 1)."""
-        return advantages.unsqueeze(-1) * ratios.detach().clamp_max(self.clip)
+    difference = torch.where(mask.bool(), log_pi - log_q, 0.0)
+    if level == "sequence":
+        difference = difference.sum(-1, keepdim=True)
+    return difference.exp()
 
 
-def sums(ratios: Tensor, mask: Tensor, clip: float) -> Tensor:
+def weigh(advantages: Tensor, raw: Tensor, clip: float) -> Tensor:
+    """Advantages (B,) times the ratios (B, T) or (B, 1), none above `clip`; no gradient goes through them."""
+    return advantages.unsqueeze(-1) * raw.detach().clamp_max(clip)
+
+
+def sums(raw: Tensor, mask: Tensor, clip: float) -> Tensor:
     """What `summary` needs of ratios (B, T) or (B, 1), as processes can add it up: (4,) their number, sum, sum of
     squares, and the number of those above `clip`. mask (B, T)."""
-    kept = ratios.flatten() if ratios.shape[1] == 1 else ratios[mask.bool()]
+    kept = raw.flatten() if raw.shape[1] == 1 else raw[mask.bool()]
     kept = kept.double()
     ones = torch.ones_like(kept)
     return torch.stack([ones.sum(), kept.sum(), kept.square().sum(), ones[kept > clip].sum()])

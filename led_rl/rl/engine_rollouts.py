@@ -17,12 +17,13 @@ from typing import Any
 import torch
 from trl.models.utils import unwrap_model_for_generation
 
+from led_rl.arm_card import PLAIN, TOP_K
 from led_rl.decoding.engine import Completion, Engine, EngineConfig, Prompt
 from led_rl.decoding.randomness import sample_key
 from led_rl.errors import UserError
 from led_rl.models.lens import Lens
 from led_rl.models.prompting import think_tokens
-from led_rl.rl.rollout_decoders import PLAIN, Sampling, check_decoder, rollout_sampler
+from led_rl.rl.rollout_decoders import Sampling, check_decoder, rollout_sampler
 
 LOG_PI, EXPLORED = "log_pi", "explored"  # fields of recorded rollouts, beside TRL's own `logprobs`, which is log q
 
@@ -89,7 +90,7 @@ def rollout_func(
             }
         return rollouts
 
-    check_decoder(decoder, Sampling(top_k=1) if decoder == "top_k" else Sampling())
+    check_decoder(decoder, Sampling(top_k=1) if decoder == TOP_K else Sampling())
     return roll_out
 
 

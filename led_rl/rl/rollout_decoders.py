@@ -9,12 +9,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
+from led_rl.arm_card import PLAIN, TOP_K
 from led_rl.decoding.arms import Arm, Matched, resolve
 from led_rl.decoding.samplers import Plain, Sampler, Truncation
 from led_rl.errors import UserError
 from led_rl.models.lens import Lens
 
-PLAIN, TOP_K, GREEDY = "plain", "top_k", "greedy"
+GREEDY = "greedy"
 
 
 @dataclass(frozen=True)

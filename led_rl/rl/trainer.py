@@ -19,7 +19,7 @@ from trl.trainer.grpo_trainer import GRPOTrainer
 from trl.trainer.utils import add_fused_lm_head
 
 from led_rl.rl.config import RolloutConfig
-from led_rl.rl.correction import summary, sums
+from led_rl.rl.correction import ratios, summary, sums, weigh
 from led_rl.rl.engine_rollouts import EXPLORED, LOG_PI, rollout_func
 
 ROLLOUT_TIME = "rollout_time"  # beside TRL's own step_time
@@ -62,11 +62,10 @@ class EngineGRPOTrainer(GRPOTrainer):
         if self.rollout.engine and self.rollout.records:
             mask, log_q = batch["completion_mask"], batch["sampling_per_token_logps"]
             log_pi, explored = (self._padded(inputs, field, log_q) for field in (LOG_PI, EXPLORED))
-            correction = self.rollout.settings
-            ratios = correction.ratios(log_pi, log_q, mask)
-            self._log_ratios(ratios, explored, mask)
-            if correction.level != "none":
-                batch["advantages"] = correction.weigh(batch["advantages"], ratios)
+            raw = ratios(log_pi, log_q, mask, self.rollout.correction)
+            self._log_ratios(raw, explored, mask)
+            if self.rollout.correction != "none":
+                batch["advantages"] = weigh(batch["advantages"], raw, self.rollout.clip)
         return batch
 
     def _get_per_token_logps_and_entropies(
@@ -104,11 +103,11 @@ class EngineGRPOTrainer(GRPOTrainer):
         rows = pad_sequence([torch.tensor(one[field], dtype=like.dtype) for one in inputs], batch_first=True)
         return torch.nn.functional.pad(rows, (0, like.shape[1] - rows.shape[1])).to(like.device)
 
-    def _log_ratios(self, ratios: Tensor, explored: Tensor, mask: Tensor) -> None:
+    def _log_ratios(self, raw: Tensor, explored: Tensor, mask: Tensor) -> None:
         tokens = torch.stack([mask.sum(), (explored * mask).sum()]).double()
-        counted = torch.cat([sums(ratios, mask, self.rollout.clip), tokens])
+        counted = torch.cat([sums(raw, mask, self.rollout.clip), tokens])
         totals = self.accelerator.reduce(counted, reduction="sum")
-        largest = self.accelerator.gather(ratios.max().reshape(1)).max()
+        largest = self.accelerator.gather(raw.max().reshape(1)).max()
         logged = {
             **summary(totals[:4]),
             "ratio_max": float(largest),

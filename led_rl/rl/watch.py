@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from transformers import PreTrainedTokenizerBase
 
+from led_rl.arm_card import PLAIN
 from led_rl.decoding.arms import Arm, Matched, default_arms, resolve
 from led_rl.decoding.engine import Completion, Engine, EngineConfig, Prompt
 from led_rl.decoding.randomness import sample_key
@@ -20,7 +21,7 @@ from led_rl.errors import UserError
 from led_rl.models.lens import Lens
 from led_rl.models.prompting import BARE, PromptConfig, answered, decode, encode_prompts, think_tokens
 from led_rl.records import Row
-from led_rl.rl.rollout_decoders import PLAIN, Sampling
+from led_rl.rl.rollout_decoders import Sampling
 from led_rl.rl.watch_config import WatchConfig
 from led_rl.scores.bootstrap import columns_ci, quantity_rng
 from led_rl.scores.pass_at_k import pass_at_k
