@@ -242,11 +242,12 @@ def grpo_arguments(config: TrainConfig) -> Any:
         raise UserError(
             "watch.alarm=temperature with rollout.engine=false: TRL's own sampler keeps its temperature; use stop"
         )
-    _check_pass_at_k(config.reward, arguments)
+    check_pass_at_k(config.reward, arguments)
     return arguments
 
 
-def _check_pass_at_k(reward: RewardConfig, arguments: Any) -> None:
+def check_pass_at_k(reward: RewardConfig, arguments: Any) -> None:
+    """UserError unless every process has whole groups of at least k completions."""
     if reward.pass_at_k > arguments.num_generations:
         raise UserError(
             f"reward.pass_at_k={reward.pass_at_k} with grpo.num_generations={arguments.num_generations}: a group must "
