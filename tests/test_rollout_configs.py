@@ -1,5 +1,6 @@
 """Rollouts and their rivals as options: what is refused, and the files that ship, against TRL's own classes."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,7 @@ import yaml
 
 from led_rl.config import parse
 from led_rl.errors import UserError
+from led_rl.matrix import MatrixConfig, stages
 from led_rl.rl.config import RewardConfig, RolloutConfig, TrainConfig, check_pass_at_k, grpo_arguments
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
@@ -36,7 +38,7 @@ def flat(path):
 
 
 def test_every_file_is_known():
-    assert {path.stem for path in (CONFIGS / "rollouts").glob("*.yaml")} == set(RIVALS)
+    assert {path.stem for path in (CONFIGS / "rollouts").glob("*.yaml")} == {*RIVALS, "study"}
 
 
 @pytest.mark.parametrize("name", RIVALS)
@@ -54,6 +56,27 @@ def test_trl_takes_it(name, tmp_path):
     for key, value in RIVALS[name].items():
         group, field = key.split(".")
         assert getattr(arguments if group == "grpo" else getattr(config, group), field) == value
+
+
+def test_the_study_is_what_its_plan_says():
+    """Two recipes x (five seeds of three arms, three of the rest), seed by seed; every run one that TRL takes."""
+    study, _ = parse(MatrixConfig, "", ["--config", str(CONFIGS / "rollouts" / "study.yaml")])
+    names = [cell.name for cell in study.cells]
+    seeds = {"plain": 5, "led": 5, "led_corrected": 5, "latent": 3, "entropy": 3, "kl": 3}
+    expected = {
+        f"{recipe}_{arm}_{seed}" for recipe in ("default", "all") for arm, n in seeds.items() for seed in range(n)
+    }
+    assert set(names) == expected and len(names) == 48
+    assert [int(name.rsplit("_", 1)[1]) for name in names] == sorted(int(name.rsplit("_", 1)[1]) for name in names)
+    for cell in study.cells:
+        recipe, seed = cell.name.split("_", 1)[0], int(cell.name.rsplit("_", 1)[1])
+        command = next(line for line in stages(study, replace(cell, model="checkpoints/base_countdown")))
+        config, _ = parse(TrainConfig, "", command[2:])
+        assert (config.seed, config.lora.r) == (seed, 64 if recipe == "default" else 0)
+        assert cell.model == ("checkpoints/base_countdown" if recipe == "default" else "usual")
+        arguments = grpo_arguments(config)
+        assert (arguments.max_steps, arguments.per_device_train_batch_size, arguments.num_generations) == (600, 128, 16)
+        assert arguments.learning_rate == (2e-3 if recipe == "default" else 2e-4)
 
 
 def refused(**groups):
