@@ -5,6 +5,7 @@ checkpoints/<run>/
     run.json            command, git sha, versions, seeds, machine
     probe.jsonl         entropy of every layer at every checkpoint
     train.jsonl         training metrics, a row a logging step
+    watch.jsonl         pass@1 and pass@k at every checkpoint, a row an arm and temperature
     tb/                 event files
     checkpoint-<step>/  model, tokenizer and trainer state, and a manifest of them (`led_rl.checkpoints`)
     interrupted/        the checkpoint that SIGTERM left, until the run has got past it
@@ -59,6 +60,10 @@ class RunFolder:
     @property
     def train_file(self) -> Path:
         return self.path / "train.jsonl"
+
+    @property
+    def watch_file(self) -> Path:
+        return self.path / "watch.jsonl"
 
     def checkpoints(self) -> list[Checkpoint]:
         """Whole checkpoints in order of step. A folder that a killed process left unfinished is passed over."""
@@ -139,7 +144,7 @@ class RunFolder:
 
     def drop_after(self, step: int, key: str = "rl_step") -> None:
         """Forget records of steps later than this one, which a resumed run will make again."""
-        for path in (self.probe_file, self.train_file):
+        for path in (self.probe_file, self.train_file, self.watch_file):
             rows = read_jsonl(path)
             if any(row.get(key, 0) > step for row in rows):
                 write_jsonl(path, [row for row in rows if row.get(key, 0) <= step])

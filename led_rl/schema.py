@@ -78,6 +78,37 @@ class TrainRow(TypedDict):
     learning_rate: NotRequired[float]
     step_s: NotRequired[Annotated[float, "seconds of a step"]]
     rollout_s: NotRequired[Annotated[float, "seconds of its rollouts"]]
+    entropy_coef: NotRequired[Annotated[float, "weight of TRL's entropy bonus, where there is one"]]
+    ratio_mean: NotRequired[Annotated[float, "mean importance ratio pi_S / q, before it is clipped; 1 in expectation"]]
+    ratio_max: NotRequired[Annotated[float, "largest one, before it is clipped"]]
+    ratio_clipped_rate: NotRequired[Annotated[float, "fraction of ratios above rollout.clip"]]
+    effective_sample_rate: NotRequired[
+        Annotated[float, "(sum w)^2 / (n sum w^2) of the ratios w: 1 where all are equal"]
+    ]
+    explored_rate: NotRequired[Annotated[float, "fraction of tokens drawn from e, LED's exploring distribution"]]
+
+
+@with_config(CLOSED)
+class WatchRow(TypedDict):
+    """`watch.jsonl`: samples of fixed validation problems at a checkpoint, while a run trains, a row an arm and
+    temperature; plain sampling at the rollouts' temperature first."""
+
+    rl_step: int
+    arm: Annotated[str, "name of the arm"]
+    temperature: float
+    problems: int
+    n: Annotated[int, "samples a problem"]
+    pass_at_k: Annotated[dict[str, float], "by k, 1 and n, unbiased, fractions"]
+    since_step: Annotated[int, "the first step on record"]
+    change: Annotated[float, "pass@n minus that of since_step, same problems and random numbers, a fraction"]
+    change_ci95: Annotated[list[float], "95% bootstrap interval [low, high]"]
+    zero_std_groups_rate: Annotated[float, "fraction of problems whose samples are all right or all wrong"]
+    all_right_groups_rate: float
+    all_wrong_groups_rate: float
+    mean_length_tokens: float
+    truncated_rate: Annotated[float, "fraction of samples that the budget ended"]
+    correct: Annotated[list[int], "right samples of each problem, 0 .. n"]
+    alarm: Annotated[str, "what the alarm did then: none, stop or temperature"]
 
 
 @with_config(CLOSED)
@@ -418,6 +449,7 @@ FILES: dict[str, type] = {
     "run.json": RunRecord,
     "train.jsonl": TrainRow,
     "probe.jsonl": ProbeRow,
+    "watch.jsonl": WatchRow,
     "eval/eval.json": EvalRecord,
     "eval/problems.jsonl": ProblemRow,
     "eval/samples/**/*.jsonl": SampleRow,

@@ -182,13 +182,14 @@ def trained(warm, tmp_path_factory):
     """A GRPO run with adapters on layers 1 and 3, and the prompts it sampled from."""
     folder = tmp_path_factory.mktemp("grpo") / "run"
     seen: list[list[int]] = []
-    original = EngineGRPOTrainer._prompts
+    original = EngineGRPOTrainer._generate
 
-    def spy(self, prompt_ids):
-        seen.extend(prompt_ids)
-        return original(self, prompt_ids)
+    def spy(self, prompts):
+        generated = original(self, prompts)
+        seen.extend(generated[0])
+        return generated
 
-    EngineGRPOTrainer._prompts = spy
+    EngineGRPOTrainer._generate = spy
     try:
         here(
             command(
@@ -197,7 +198,7 @@ def trained(warm, tmp_path_factory):
             )
         )  # fmt: skip
     finally:
-        EngineGRPOTrainer._prompts = original
+        EngineGRPOTrainer._generate = original
     return folder, seen
 
 

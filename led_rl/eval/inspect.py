@@ -23,7 +23,7 @@ from led_rl.decoding.samplers import Sampler
 from led_rl.errors import UserError
 from led_rl.eval.config import PRECISIONS
 from led_rl.eval.inspect_config import InspectConfig
-from led_rl.eval.plan import hard_tokens, recorded_budget, recorded_task
+from led_rl.eval.plan import hard_tokens, recorded_budget
 from led_rl.eval.replay import replay
 from led_rl.eval.targets import Target, Targets, find_targets
 from led_rl.models.lens import Lens
@@ -35,10 +35,10 @@ from led_rl.schema import ArmRecord, InspectedRow, InspectedToken, InspectRecord
 from led_rl.tasks.countdown import Countdown
 from led_rl.tasks.countdown_trace import legal_next
 from led_rl.tasks.problem import Problem, Task
-from led_rl.tasks.registry import load_task
+from led_rl.tasks.registry import check_recorded_task, load_task, recorded_task
 
 DIGITS = 4  # significant ones of a number on record
-_NO_SETTINGS = ("ckpt", "steps", "output_dir", "accelerator", "trust_remote_code")
+_NO_SETTINGS = ("ckpt", "steps", "output_dir", "accelerator", "trust_remote_code", "consent")
 
 
 def inspect(config: InspectConfig) -> Path:
@@ -50,7 +50,9 @@ def inspect(config: InspectConfig) -> Path:
     """
     targets = _ends(find_targets(config.ckpt, config.steps), config)
     recorded = targets.run.config() if targets.run else {}
-    task = load_task(recorded_task(recorded))
+    task_config = recorded_task(recorded)
+    check_recorded_task(task_config, config.consent)
+    task = load_task(task_config, config.consent)
     budget = config.max_new_tokens or recorded_budget(recorded)
     folder = (Path(config.output_dir) if config.output_dir else targets.home) / "eval"
     policy = load_policy(targets.models[0].source, PRECISIONS[config.precision], config.trust_remote_code)

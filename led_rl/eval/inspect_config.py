@@ -1,8 +1,9 @@
 """The configuration of an inspection."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from led_rl.errors import UserError
+from led_rl.tasks.consent import Consent
 from led_rl.tasks.problem import SPLITS, Split
 
 
@@ -27,6 +28,7 @@ class InspectConfig:
         accelerator: Fabric's: auto, cpu, cuda, mps
         precision: Fabric's: 32-true, bf16-true, 16-true, bf16-mixed, 16-mixed
         trust_remote_code: let code of the model's repository run
+        consent: what else may run; from the command line only
     """
 
     ckpt: str
@@ -45,6 +47,7 @@ class InspectConfig:
     accelerator: str = "auto"
     precision: str = "32-true"
     trust_remote_code: bool = False
+    consent: Consent = field(default_factory=Consent)
 
     def __post_init__(self) -> None:
         for name in ("problems", "samples", "top_tokens", "max_tokens"):

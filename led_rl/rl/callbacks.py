@@ -12,7 +12,7 @@ from led_rl.checkpoints import Checkpoint
 from led_rl.probe.recorder import ProbeRecorder
 from led_rl.records import append_jsonl
 from led_rl.rl.reward_checks import CheckedReward
-from led_rl.rl.trainer import ROLLOUT_TIME
+from led_rl.rl.trainer import ROLLOUT_TIME, SAMPLING
 from led_rl.run_folder import RunFolder
 
 METRICS = {
@@ -31,6 +31,13 @@ METRICS = {
     "learning_rate": "learning_rate",
     "step_time": "step_s",
     ROLLOUT_TIME: "rollout_s",
+    "rewards/pass_at_k/mean": "reward_pass_at_k",
+    "entropy_coef": "entropy_coef",
+    f"{SAMPLING}/ratio_mean": "ratio_mean",
+    f"{SAMPLING}/ratio_max": "ratio_max",
+    f"{SAMPLING}/ratio_clipped_rate": "ratio_clipped_rate",
+    f"{SAMPLING}/effective_sample_rate": "effective_sample_rate",
+    f"{SAMPLING}/explored_rate": "explored_rate",
 }
 TRAIN_TAGS = {f"train/{theirs}": ours for theirs, ours in METRICS.items()}
 """The tags that transformers draws them under."""
