@@ -12,8 +12,8 @@ from typing import Any
 
 _EXPORTS = {
     "engine_args": "led_rl.serving.launch",
-    "request": "led_rl.serving.request",
-    "xargs": "led_rl.serving.request",
+    "request": "led_rl.serving.settings",
+    "xargs": "led_rl.serving.settings",
 }
 __all__ = sorted(_EXPORTS)
 

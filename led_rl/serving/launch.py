@@ -9,12 +9,12 @@ from transformers import AutoConfig, AutoTokenizer
 from led_rl.errors import UserError
 from led_rl.models.prompting import think_tokens
 from led_rl.serving.plugin import ARCHITECTURES, PREFIX
-from led_rl.serving.request import Limits
+from led_rl.serving.settings import DEFAULT_DEPTH, Limits
 
 PROCESSOR = "led_rl.serving.processor:LEDProcessor_"
 
 
-def engine_args(model: str, depth: int = 8, *, trust_remote_code: bool = False) -> dict[str, Any]:
+def engine_args(model: str, depth: int = DEFAULT_DEPTH, *, trust_remote_code: bool = False) -> dict[str, Any]:
     """What `vllm.LLM(model, **engine_args(model))` needs beside its own options.
 
     Args:

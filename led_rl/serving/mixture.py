@@ -19,7 +19,7 @@ from torch import Tensor
 
 from led_rl.decoding.distributions import Support, entropy_nats, truncate
 from led_rl.decoding.led import explore, layer_mass
-from led_rl.serving.request import Settings
+from led_rl.serving.settings import Settings
 
 Readouts = Callable[[Tensor, Tensor, Tensor], Sequence[Tensor]]  # rows, depths, normed (P,) -> (P, V) in parts
 

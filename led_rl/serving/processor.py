@@ -24,7 +24,7 @@ from led_rl.errors import UserError
 from led_rl.models.thinking import ThinkTokens
 from led_rl.serving.mixture import Group, log_q
 from led_rl.serving.model import engine_depth, model_of
-from led_rl.serving.request import KEY, Limits, Settings
+from led_rl.serving.settings import KEY, Limits, Settings
 
 PREFIX = "LEDProcessor_"
 GREEDY = 1e-5  # vLLM samples greedily below this temperature

@@ -13,10 +13,11 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal, Self
 
-from led_rl.decoding.led import LED, PRESETS
+from led_rl.decoding.led import DEFAULT_DEPTH, LED, PRESETS
 from led_rl.errors import UserError
 from led_rl.models.thinking import ThinkTokens
 
+__all__ = ["DEFAULT_DEPTH", "KEY", "Limits", "Settings", "request", "xargs"]
 KEY = "led"  # in extra_args and vllm_xargs
 DEFAULT_PRESET = "paper"
 _HINTS: dict[str, Any] = typing.get_type_hints(LED)
