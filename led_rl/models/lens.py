@@ -179,9 +179,9 @@ class Lens:
             )
 
     def check_logits(self) -> None:
-        """Compare depth 0 with the model's own logits, and every other depth with a pass that keeps all states, on a few
-        tokens; ValueError if they differ: an unknown family, or a release of transformers that names states in a way of
-        its own."""
+        """Compare depth 0 with the model's own logits, and every other depth with a pass that keeps all states, on a
+        few tokens; ValueError if they differ: an unknown family, or a release of transformers that names states in a
+        way of its own."""
         # Spread over the vocabulary: a padding token's embedding may be zero, and zero logits fit any rule.
         input_ids = torch.linspace(0, self.vocabulary - 1, 8, device=self.device).long().unsqueeze(0)
         depths = range(1, self.layers)

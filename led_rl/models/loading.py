@@ -55,6 +55,11 @@ def check_source(source: str) -> None:
         raise UserError(f"{source} does not exist: name a model folder or a Hub id such as HuggingFaceTB/SmolLM2-135M")
 
 
+def is_adapter(source: str) -> bool:
+    """Whether this folder holds a LoRA adapter, and not a model."""
+    return (Path(source) / _ADAPTER).is_file()
+
+
 def load_policy(source: str, dtype: str = "float32", trust_remote_code: bool = False) -> Policy:
     """Load model and tokenizer.
 
@@ -71,7 +76,7 @@ def load_policy(source: str, dtype: str = "float32", trust_remote_code: bool = F
         raise UserError(f"dtype={dtype!r}: one of {', '.join(DTYPES)}")
     options: dict[str, Any] = {"dtype": DTYPES[dtype], "use_safetensors": True, "trust_remote_code": trust_remote_code}
     try:
-        if (Path(source) / _ADAPTER).is_file():
+        if is_adapter(source):
             from peft import AutoPeftModelForCausalLM
 
             model = AutoPeftModelForCausalLM.from_pretrained(source, **options).merge_and_unload()

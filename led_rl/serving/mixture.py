@@ -105,8 +105,9 @@ def _explored(readings: Sequence[_Reading], temperature: Tensor, readouts: Reado
     widest = max(one.support.tokens.shape[1] for one in readings)
     tokens = torch.cat(
         [
-            torch.nn.functional.pad(one.support.tokens[one.reading], (0, widest - one.support.tokens.shape[1]))
-            .repeat_interleave(len(one.depths) - 1, 0)
+            torch.nn.functional.pad(
+                one.support.tokens[one.reading], (0, widest - one.support.tokens.shape[1])
+            ).repeat_interleave(len(one.depths) - 1, 0)
             for one in readings
         ]
     )
@@ -122,8 +123,10 @@ def _explored(readings: Sequence[_Reading], temperature: Tensor, readouts: Reado
         support, count = one.support.of(one.reading), len(one.reading) * (len(one.depths) - 1)
         mass = below_mass[done : done + count, : support.tokens.shape[1]]
         done += count
-        mass = mass.unflatten(0, (len(one.reading), len(one.depths) - 1)) if count else mass.new_zeros(
-            (len(one.reading), 0, support.tokens.shape[1])
+        mass = (
+            mass.unflatten(0, (len(one.reading), len(one.depths) - 1))
+            if count
+            else mass.new_zeros((len(one.reading), 0, support.tokens.shape[1]))
         )
         e, _ = explore(torch.cat([support.mass.unsqueeze(1), mass], 1), support.kept)
         if one.group.settings.control == "explore_final" and len(one.reading):

@@ -56,14 +56,14 @@ class LEDModel(torch.nn.Module):
             backbone: Any = self.model
             if _stages() > 1 and not getattr(backbone, "supports_aux_hidden_states_over_pp", False):
                 raise UserError(
-                    f"{type(self).__name__}: vLLM numbers this family's layers anew in each pipeline stage, so LED would "
-                    "read other layers than asked for: use --pipeline-parallel-size 1 with more tensor parallelism"
+                    f"{type(self).__name__}: vLLM numbers this family's layers anew in each pipeline stage, so LED "
+                    "would read other layers than asked for: use --pipeline-parallel-size 1 and more tensor parallelism"
                 )
             # Layer i's output is known to the stage that runs layer i; the first stage knows the embeddings too.
             if _stages() > 1 and backbone.start_layer >= first:
                 raise UserError(
-                    f"depth={depth}: LED reads the last {self.led_window + 1} layers, and the last pipeline stage holds "
-                    f"{layers - backbone.start_layer}: lower the depth, or use fewer stages"
+                    f"depth={depth}: LED reads the last {self.led_window + 1} layers, and the last pipeline stage "
+                    f"holds {layers - backbone.start_layer}: lower the depth, or use fewer stages"
                 )
             if not hasattr(backbone, "norm"):
                 raise UserError(f"{type(self).__name__}: no final norm is known for this family, so LED cannot read it")
@@ -129,7 +129,9 @@ def check_engine(vllm_config: Any) -> None:
         raise UserError("LoRA adapters have a head of their own kind, which LED's readouts do not know: merge them")
     parallel = vllm_config.parallel_config
     if getattr(parallel, "prefill_context_parallel_size", 1) > 1:
-        raise UserError("prefill context parallelism deals a prompt's tokens to ranks, and LED's states with them: use 1")
+        raise UserError(
+            "prefill context parallelism deals a prompt's tokens to ranks, and LED's states with them: use 1"
+        )
 
 
 def _stages() -> int:

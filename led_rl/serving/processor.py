@@ -226,9 +226,9 @@ class LEDProcessor(LogitsProcessorV1, LogitsProcessorV2):
 
         coins = uniform(keys, positions, COIN_STREAM)
         found = log_q(scaled, temperature, thinking, coins, groups, readouts, self.limits.layers)
-        for group, one in zip(groups, found, strict=True):
-            values = one * temperature[group.rows].unsqueeze(-1) if scale else one
-            logits[rows[group.rows]] = values.to(logits.dtype)
+        for group, values in zip(groups, found, strict=True):
+            factor = temperature[group.rows].unsqueeze(-1) if scale else 1.0
+            logits[rows[group.rows]] = (values * factor).to(logits.dtype)
 
 
 @functools.cache

