@@ -14,11 +14,8 @@ from led_rl.eval.evaluate import evaluate
 from led_rl.eval.launch import launch, share_of
 from led_rl.eval.sampling import Rollouts, Setting
 from led_rl.eval.targets import Target
-<<<<<<< HEAD
 from led_rl.models.interpolation import interpolate
-from led_rl.models.loading import Policy, load_policy
-=======
->>>>>>> 1c60f64 (eval --engine vllm: a vLLM here or servers somewhere; arms say what they are as a request)
+from led_rl.models.loading import load_policy
 from led_rl.models.prompting import encode_prompts
 from led_rl.records import read_jsonl
 from led_rl.tasks.countdown import Countdown, CountdownConfig

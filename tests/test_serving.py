@@ -68,8 +68,10 @@ def test_what_is_not_understood_is_refused(sent, message):
         (LIMITS, {"depth": 8, "layer_set": "skip_penultimate"}, "needs more than 8 layers"),
         (LIMITS, {"top_k": 141}, "above the vocabulary of 140 tokens"),
         (LIMITS, {"think_end": 140}, "the vocabulary has 140 tokens"),
-        (Limits(4, 36, 1000), {"depth": 5}, "started with depth 4; lower led.depth, or start it with a larger --depth"),
+        (Limits(4, 36, 1000), {"depth": 5}, "started with depth 4: ask for fewer layers, or"),
         (Limits(4, 36, 1000), {"preset": "countdown"}, "led.depth=8"),  # min(8, 36 / 2)
+        (Limits(4, 36, 1000), {"readout": "layer", "layer": 31}, "led.layer=31 needs an engine of depth 5"),
+        (LIMITS, {"readout": "tuned", "tuned_lens": "lens"}, "led.readout='tuned': vLLM's plugin has no tuned lens"),
     ],
 )
 def test_what_an_engine_cannot_run_is_refused(limits, sent, message):
@@ -103,6 +105,9 @@ KINDS = [
     Settings(LED(depth=1, top_k=4)),
     Settings(LED(depth=5, top_k=9), top_p=0.7, min_p=0.01),
     Settings(LED(depth=3, top_k=6, think_only=False)),
+    Settings(LED(depth=4, top_k=5, coin="latent", coin_factor=0.5)),
+    Settings(LED(depth=3, top_k=7, coin_factor=2.0)),
+    Settings(LED(readout="layer", layer=3, top_k=6, coin="latent")),
 ]
 
 
@@ -146,7 +151,8 @@ def twin(logits, temperature, kind):
     led = kind.led
     settings = slow.Settings(
         depth=led.depth, top_k=led.top_k, temperature=float(temperature), top_p=kind.top_p, min_p=kind.min_p,
-        skip_penultimate=led.layer_set == "skip_penultimate", exploit=led.exploit,
+        skip_penultimate=led.layer_set == "skip_penultimate", exploit=led.exploit, latent_coin=led.coin == "latent",
+        coin_factor=led.coin_factor, single=None if led.layer is None else LAYERS - led.layer,
     )  # fmt: skip
     return slow.led([logits[int(led.final_norm), depth].tolist() for depth in settings.depths], settings)
 
@@ -179,11 +185,15 @@ def test_a_coin_that_fell_is_either_branch():
         logits, temperature, thinking, found, kind_of, asked = made(whole=False, coin=coin)
         for row, kind in kind_of.items():
             want = twin(logits[row], temperature[row], kind)
-            explores = (thinking[row] or not kind.led.think_only) and (coin < 1 - want.p1 or not kind.led.exploit)
+            thinks = bool(thinking[row]) or not kind.led.think_only
+            if kind.led.coin == "latent":  # layers make the coin, so q itself is sampled from
+                assert_is(found[row], want.q if thinks else want.pi)
+                continue
+            explores = thinks and coin < want.coin
             assert_is(found[row], want.e if explores else want.pi)
             rows.append(explores)
-        if coin:
-            assert all(not kind_of[row].led.exploit for row, _ in asked), "a row that exploits is not read"
+            if not explores:
+                assert row not in {one for one, _ in asked}, "a row that exploits is read"
     assert any(rows) and not all(rows)
 
 

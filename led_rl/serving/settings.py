@@ -136,17 +136,21 @@ class Settings:
     def deepest(self, limits: Limits) -> int:
         """The depth that an engine has to be started with for these settings."""
         led = self.led.resolved(limits.layers, limits.vocabulary)
+        if led.layer is not None:
+            return limits.layers - led.layer
         assert led.depth is not None
-        return max(led.depth, led.depths(limits.layers)[-1])
+        return led.depth
 
     def fitted(self, limits: Limits) -> "Settings":
         """With everything filled in that the engine knows. UserError if it cannot run them."""
+        if self.led.readout == "tuned":
+            raise UserError("led.readout='tuned': vLLM's plugin has no tuned lens; use led_rl's own engine")
         led = self.led.resolved(limits.layers, limits.vocabulary)
-        deepest = led.depths(limits.layers)[-1]
-        if deepest > limits.window or (led.layer_set == "last" and led.depth is not None and led.depth > limits.depth):
+        if (needed := self.deepest(limits)) > limits.depth:
+            what = f"led.layer={led.layer}" if led.layer is not None else f"led.depth={led.depth}"
             raise UserError(
-                f"led.depth={led.depth} with layer_set={led.layer_set!r} reads deeper than this engine hands out: it "
-                f"was started with depth {limits.depth}; lower led.depth, or start it with a larger --depth"
+                f"{what} needs an engine of depth {needed}, and this one was started with depth {limits.depth}: ask "
+                "for fewer layers, or start it with a larger --depth"
             )
         think = limits.think if self.think is None else self.think
         for token in (think.start, think.end):

@@ -8,8 +8,8 @@ its own choice, so LED's are put in front of that constructor (`with_led`), and 
 
 The log-probabilities that come back are log q. TRL's importance ratio divides the policy over the FULL vocabulary by
 them, not pi_S: with a truncated support it is smaller on average by the mass that the truncation dropped. Set
-`vllm_importance_sampling_mode="token_truncate"` (`IMPORTANCE`): products over a sequence, the default's, vanish or reach
-their cap on long samples, and whole samples are lost.
+`vllm_importance_sampling_mode="token_truncate"` (`IMPORTANCE`): the default takes products over a sequence, which
+vanish or reach their cap on long samples, so that whole samples are lost.
 """
 
 import functools

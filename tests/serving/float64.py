@@ -50,6 +50,9 @@ def expected(model, ids, start, temperature, led, top_p, min_p, marks, plain_top
             min_p=min_p,
             skip_penultimate=skip,
             exploit=led.exploit,
+            latent_coin=led.coin == "latent",
+            coin_factor=led.coin_factor,
+            single=None if led.layer is None else len(row) - led.layer,
         )
         q = slow.led([row[depth] for depth in settings.depths], settings).q
         found.append({token: math.log(value) for token, value in q.items() if value > 0})

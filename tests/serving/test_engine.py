@@ -64,6 +64,8 @@ def kinds(layers):
         "depth 1": Kind(LED(depth=1)),
         "no exploit branch": Kind(LED(depth=3, exploit=False)),
         "everywhere": Kind(LED(depth=3, top_k=7, think_only=False)),
+        "latent coin, halved": Kind(LED(depth=3, top_k=4, final_norm=True, coin="latent", coin_factor=0.5)),
+        "one layer": Kind(LED(readout="layer", layer=layers - 2, top_k=4, final_norm=True)),
         "top-p and min-p": Kind(LED(depth=3), 1.0, top_p=0.8, min_p=0.02),
     }
 
@@ -146,7 +148,7 @@ def engine():
 
 
 def test_every_kind_in_one_batch_is_float64s(engine, base64):
-    """Prefix caching, chunked prompts and preemption on. False alarms: 11 kinds x 2 tests of uniformity at 1e-5."""
+    """Prefix caching, chunked prompts and preemption on. False alarms: 13 kinds x 2 tests of uniformity at 1e-5."""
     tokenizer = engine.get_tokenizer()
     think = ThinkTokens(*(tokenizer.convert_tokens_to_ids(word) for word in ("<think>", "</think>")))
     prompts = documents(tokenizer, 8)
