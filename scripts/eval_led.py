@@ -11,7 +11,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-LISTS = ("--arms", "--temperatures", "--steps")
+LISTS = ("--arms", "--temperatures", "--steps", "--vllm_url")
 
 
 def spread_lists(argv: Sequence[str]) -> list[str]:

@@ -59,6 +59,11 @@ def check_source(source: str) -> None:
         raise UserError(f"{source} does not exist: name a model folder or a Hub id such as HuggingFaceTB/SmolLM2-135M")
 
 
+def is_adapter(source: str) -> bool:
+    """Whether this folder holds a LoRA adapter, and not a model."""
+    return (Path(source) / _ADAPTER).is_file()
+
+
 def load_policy(source: str, dtype: str = "float32", trust_remote_code: bool = False) -> Policy:
     """Load model and tokenizer.
 
@@ -102,7 +107,7 @@ def check_ids(policy: Policy, what: str, ids: Iterable[int]) -> None:
 
 
 def _model(source: str, dtype: str, trust_remote_code: bool) -> PreTrainedModel:
-    if (Path(source) / _ADAPTER).is_file():
+    if is_adapter(source):
         return _with_adapter(source, dtype, trust_remote_code)
     if Path(source).is_dir():
         check_folder(Path(source))
