@@ -153,10 +153,13 @@ def test_a_downloaded_folder_whose_tokenizer_writes_programs_gets_nothing(tmp_pa
     marker = tmp_path / "marker"
     folder = downloaded(tmp_path, {"name": f"reasoning_gym:{dataset}"})
     tokenizer = json.loads((folder / "tokenizer.json").read_text())
-    program = f"\\boxed{{__import__('os').system('touch {marker}')}}"
+    program = f"\\boxed{{__import__('ctypes').CDLL(None).system(b'touch {marker}')}}"
     replace = {"type": "Replace", "pattern": {"Regex": "^.+$"}, "content": program}
     tokenizer["decoder"] = {"type": "Sequence", "decoders": [{"type": "Fuse"}, replace]}
+    tokenizer["model"]["unk_token"] = "yes"  # so that it reads any prompt
     (folder / "tokenizer.json").write_text(json.dumps(tokenizer))
+    settings = json.loads((folder / "tokenizer_config.json").read_text())
+    (folder / "tokenizer_config.json").write_text(json.dumps({**settings, "unk_token": None}))
     config = EvalConfig(
         str(folder),
         arms=["plain"],
