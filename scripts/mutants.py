@@ -224,7 +224,7 @@ def _group(workshop: Workshop, modules: dict[str, list[str]], arguments: argpars
         print(f"unchanged: {verdict} in {seconds} s: {' '.join(tests)}", flush=True)
         if verdict != "survived":
             raise RuntimeError(f"the tests fail on the code as it is:\n{workshop.output.read_text()[-3000:]}")
-    sources = {module: (ROOT / module).read_text(encoding="utf-8") for module in modules}
+    sources = {module: (workshop.folder / module).read_text(encoding="utf-8") for module in modules}
     found = [mutant for module, source in sources.items() for mutant in mutants_of(module, source)]
     chosen = found
     if arguments.only:
