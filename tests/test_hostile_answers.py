@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from led_rl.errors import UserError
+from led_rl.tasks.grader_process import MATH
 from led_rl.tasks.hostile import Case, Verdict, read_cases, run, summary
-from led_rl.tasks.sandbox import SANDBOX
 
 TABLE = Path(__file__).parent / "data" / "hostile_answers.jsonl"
 CASES = read_cases(TABLE)
@@ -47,7 +47,7 @@ def test_no_answer_of_known_truth_is_graded_wrongly_and_none_hangs():
 
 def verdicts_by_case(cases: list[Case]) -> dict[Case, bool]:
     """From a fresh child process, so that nothing is remembered of another order."""
-    SANDBOX.close()
+    MATH.close()
     return {verdict.case: verdict.status == "correct" for verdict in run(cases)}
 
 
