@@ -24,8 +24,8 @@ def run_of(seed, problems=60, temperatures=(0.6, 1.0, 1.4)):
     names = [f"p{i:03d}" for i in range(problems)]
     odds = np.random.default_rng(99).random(problems)  # runs differ in luck and share their problems
     cells = {}
-    for step, arm, top_k, spread in ((0, "plain", None, 1.0), (9, "plain", None, 0.3), (9, "top_k", 4, 0.33),
-                                     (9, "led_countdown", 4, 0.6)):  # fmt: skip
+    for step, arm, top_k, spread in ((0, "plain", None, 1.0), (9, "plain", None, 0.05), (9, "top_k", 4, 0.06),
+                                     (9, "led_countdown", 4, 0.2)):  # fmt: skip
         for temperature in temperatures:
             heat = spread * temperature
             chance = np.clip((1 - heat) * (odds > 0.4) + heat * odds, 0, 1)
