@@ -95,6 +95,11 @@ def test_a_file_of_options_gives_no_consent(kind, tmp_path):
         config, _ = parse(kind, "", [*needed, *option])
         assert config.consent == Consent(run_code=True)
     assert parse(kind, "", needed)[0].consent == Consent()
+    path.write_text("trust_remote_code: true\n")
+    with pytest.raises(UserError, match=r"trust_remote_code is given in a file.*add --trust_remote_code true"):
+        parse(kind, "", ["--config", str(path), *needed])
+    for option in (["--trust_remote_code", "true"], ["--trust_remote_code"]):
+        assert parse(kind, "", ["--config", str(path), *needed, *option])[0].trust_remote_code
 
 
 def test_consent_is_not_recorded_and_a_run_goes_on_with_or_without(tmp_path):
