@@ -16,6 +16,7 @@ from led_rl.models.loading import Policy
 from led_rl.models.prompting import answered, decode
 from led_rl.records import append_jsonl
 from led_rl.schema import SampleRow, iter_rows
+from led_rl.signals import Stop, Terminated
 from led_rl.tasks.problem import Grade, Problem, Task
 
 FLUSH_S = 5.0
@@ -97,9 +98,10 @@ class Rollouts:
         engine: Engine,
         policy: Policy,
         missing: Sequence[Missing],
+        stop: Stop,
     ) -> Iterator[int]:
         """Sample, grade and append; yields the number of samples after each append. The engine has one sampler for each
-        of the settings, in their order."""
+        of the settings, in their order. SIGTERM lets an append come to its end, and what is sampled be appended."""
         groups: dict[str, list[Missing]] = defaultdict(list)
         for one in missing:
             groups[one.problem.id].append(one)
@@ -147,12 +149,21 @@ class Rollouts:
                     append_jsonl(path, lines)
             return sum(len(lines) for lines in rows)
 
-        for completion in engine.stream(prompts):
-            ready.append(completion)
-            if time.monotonic() - since >= FLUSH_S:
-                yield append()
-                ready, since = [], time.monotonic()
-        yield append()
+        try:
+            for completion in engine.stream(prompts):
+                ready.append(completion)
+                if time.monotonic() - since >= FLUSH_S:
+                    with stop.postponed():
+                        count = append()
+                        ready, since = [], time.monotonic()
+                    yield count
+        except Terminated:
+            if ready:
+                append()
+            raise
+        with stop.postponed():
+            count = append()
+        yield count
 
     def _graded(self, problem: Problem, completion: Completion, policy: Policy) -> tuple[str, Grade]:
         """The completion as text, and its grade."""
