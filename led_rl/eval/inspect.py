@@ -131,6 +131,10 @@ def _arms(config: InspectConfig, policy: Policy) -> list[Arm]:
     arms = resolve(list(dict.fromkeys((PLAIN, name))), Matched())
     if arms[-1].card.family != LED:
         raise UserError(f"arm={name!r}: an inspection shows LED beside plain sampling; name a LED arm such as led_norm")
+    if arms[-1].needs_base:
+        raise UserError(
+            f"arm={name!r} runs the base beside the policy, which an inspection does not: name another LED arm"
+        )
     led = _samplers(arms, config, policy)[-1]
     if not isinstance(led, LEDSampler) or led.led.readout != "cumulative":
         raise UserError(f"arm={name!r}: only the cumulative readout can be shown layer by layer; name another LED arm")
