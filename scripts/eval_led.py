@@ -2,6 +2,7 @@
 
     python scripts/eval_led.py --ckpt checkpoints/countdown_grpo
     python scripts/eval_led.py --ckpt checkpoints/countdown_grpo --arms plain top_k led_norm --temperatures 0.6 1.0
+    python scripts/eval_led.py --ckpt checkpoints/countdown_grpo --inspect 20
     python scripts/eval_led.py --ckpt checkpoints/base_countdown --num_problems 500
 
 The same command goes on after an interruption; more problems, arms or temperatures add to what is there.
@@ -41,8 +42,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     home = evaluate(config)
     if int(os.environ.get("LOCAL_RANK", "0")) == 0:
+        from led_rl.eval.inspect import inspect, inspection_after
         from led_rl.report.build import build_report
 
+        if config.inspect:
+            inspect(inspection_after(config))
         print(f"report: {build_report(home, home / 'report')}")
     return 0
 
