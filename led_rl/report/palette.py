@@ -70,7 +70,7 @@ def arm_styles(cards: Iterable[ArmCard]) -> dict[str, tuple[str, str]]:
     for card in sorted(cards, key=lambda card: card.order):
         place = taken.get(card.group, 0)
         taken[card.group] = place + 1
-        colours = [name for name in COLOURS if name.startswith(f"{card.group}-")]
+        colours = [name for name in COLOURS if name.rpartition("-")[0] == card.group]
         markers = _MARKERS[card.group]
         # A colour comes back with another marker once the group's colours are used up.
         shift = place // len(colours) if len(colours) % len(markers) == 0 else 0
