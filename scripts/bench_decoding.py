@@ -45,8 +45,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     from led_rl.decoding.bench import Workload, measure, measure_growth, preset_for
     from led_rl.models.lens import Lens
-    from led_rl.models.loading import check_source, load_policy
+    from led_rl.models.loading import load_policy
     from led_rl.models.prompting import encode_prompts
+    from led_rl.models.source import check_source
     from led_rl.records import write_json
     from led_rl.run_folder import provenance
     from led_rl.tasks import TaskConfig, load_task

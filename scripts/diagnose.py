@@ -14,7 +14,7 @@ from collections.abc import Sequence
 def main(argv: Sequence[str] | None = None) -> int:
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     from led_rl.config import parse
-    from led_rl.eval.decisions import DecisionsConfig
+    from led_rl.eval.config import DecisionsConfig
 
     config, _ = parse(DecisionsConfig, "What there is to explore at decision tokens", argv)
 

@@ -13,7 +13,7 @@ DEFAULT = Path(__file__).resolve().parents[1] / "configs" / "base_countdown.yaml
 
 def main(argv: Sequence[str] | None = None) -> int:
     from led_rl.config import parse
-    from led_rl.pretrain.train import PretrainConfig
+    from led_rl.pretrain.config import PretrainConfig
 
     config, plain = parse(PretrainConfig, "the small base model, from scratch", argv, DEFAULT)
 

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 def main(argv: Sequence[str] | None = None) -> int:
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     from led_rl.config import parse
-    from led_rl.pretrain.warmup import WarmupConfig
+    from led_rl.pretrain.config import WarmupConfig
 
     config, plain = parse(WarmupConfig, "supervised warm-up before GRPO", argv)
 

@@ -9,8 +9,7 @@ import yaml
 
 from led_rl.config import guarded, parse
 from led_rl.eval.config import EvalConfig
-from led_rl.pretrain.train import PretrainConfig
-from led_rl.pretrain.warmup import WarmupConfig
+from led_rl.pretrain.config import PretrainConfig, WarmupConfig
 from led_rl.rl.config import OWNED, LoraConfig, RewardConfig, TrainConfig, grpo_arguments
 from led_rl.tasks.countdown import CountdownConfig
 

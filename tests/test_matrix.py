@@ -103,7 +103,7 @@ def test_the_shipped_search_parses_and_every_command_of_it_parses():
     search, _ = parse(MatrixConfig, "", ["--config", str(SCRIPTS.parent / "configs" / "recipe.yaml")])
     assert search.cells
     from led_rl.eval.config import EvalConfig
-    from led_rl.pretrain.train import PretrainConfig
+    from led_rl.pretrain.config import PretrainConfig
     from led_rl.rl.config import TrainConfig, grpo_arguments
 
     for cell in search.cells:

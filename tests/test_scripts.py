@@ -553,7 +553,8 @@ def refused(capfd, name, *argv, within_s=15.0):
 @pytest.fixture(scope="session")
 def wordless(workspace):
     """A model of 19 words, one fewer than LED's k in the paper, and the options of a task it can read."""
-    from led_rl.models.base import BaseModelConfig, build_base_model
+    from led_rl.models.base import build_base_model
+    from led_rl.models.config import BaseModelConfig
     from led_rl.models.tokenizer import word_tokenizer
     from led_rl.tasks.countdown import Countdown, CountdownConfig
 

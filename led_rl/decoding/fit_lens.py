@@ -3,13 +3,16 @@
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from led_rl.decoding.engine import Engine, EngineConfig, Prompt
+from led_rl.decoding.config import EngineConfig
+from led_rl.decoding.engine import Engine, Prompt
 from led_rl.decoding.randomness import sample_key
 from led_rl.decoding.samplers import Plain
 from led_rl.errors import UserError
+from led_rl.models.config import PromptConfig
 from led_rl.models.lens import Lens
-from led_rl.models.loading import fingerprint, load_policy
-from led_rl.models.prompting import PromptConfig, encode_prompts
+from led_rl.models.loading import load_policy
+from led_rl.models.prompting import encode_prompts
+from led_rl.models.source import fingerprint
 from led_rl.models.tuned_lens import FitConfig, fit, layer_divergences, save_tuned_lens
 from led_rl.run_folder import provenance
 from led_rl.tasks.registry import TaskConfig, load_task

@@ -12,12 +12,14 @@ from lightning.fabric import Fabric
 from tqdm.auto import tqdm
 
 from led_rl.errors import UserError
-from led_rl.eval.config import PRECISIONS
-from led_rl.eval.decisions import DecisionsConfig, Prompted, check_words, measure
+from led_rl.eval.config import PRECISIONS, DecisionsConfig
+from led_rl.eval.decisions import Prompted, check_words, measure
 from led_rl.eval.plan import recorded_budget
 from led_rl.eval.targets import Target, find_targets
-from led_rl.models.loading import Policy, fingerprint, load_policy
-from led_rl.models.prompting import PromptConfig, encode_prompts
+from led_rl.models.config import PromptConfig
+from led_rl.models.loading import Policy, load_policy
+from led_rl.models.prompting import encode_prompts
+from led_rl.models.source import fingerprint
 from led_rl.records import Row, read_json, read_jsonl, write_json, write_jsonl
 from led_rl.run_folder import provenance
 from led_rl.scores.decision_scores import aggregate

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from tqdm.auto import tqdm
 
-from led_rl.decoding.engine import Engine, EngineConfig
+from led_rl.decoding.config import EngineConfig
+from led_rl.decoding.engine import Engine
 from led_rl.eval.config import EvalConfig
 from led_rl.eval.launch import launch, share_of
 from led_rl.eval.plan import decoded, hard_tokens, joint_passes, lens_of, load_target, plan_evaluation

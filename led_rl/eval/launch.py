@@ -10,7 +10,7 @@ from led_rl.decoding.randomness import sample_key
 from led_rl.errors import UserError
 from led_rl.eval.config import EvalConfig
 from led_rl.eval.targets import Target
-from led_rl.models.loading import weight_bytes
+from led_rl.models.source import weight_bytes
 from led_rl.tasks.problem import Problem
 
 SMALL_MODEL_BYTES = 100 * 2**20

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from led_rl.errors import UserError
-from led_rl.models.loading import check_source
+from led_rl.models.source import check_source
 from led_rl.run_folder import RunFolder, owner
 
 

@@ -14,8 +14,9 @@ from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint
 from led_rl.config import defaults
 from led_rl.models.loading import Policy
 from led_rl.pretrain.callback import ProbeCallback
+from led_rl.pretrain.config import EarlyExit, OptimizerConfig
 from led_rl.pretrain.data import DocumentData
-from led_rl.pretrain.module import EarlyExit, Imitation, OptimizerConfig
+from led_rl.pretrain.module import Imitation
 from led_rl.probe.entropy import EntropyProbe
 from led_rl.probe.recorder import ProbeRecorder
 from led_rl.probe.tensorboard import run_logger

@@ -7,11 +7,9 @@ import typing
 from dataclasses import dataclass, field
 from typing import Any
 
-import torch
-
 from led_rl.errors import UserError
-from led_rl.models.prompting import PromptConfig
-from led_rl.probe.entropy import ProbeConfig
+from led_rl.models.config import PromptConfig
+from led_rl.probe.config import ProbeConfig
 from led_rl.tasks.consent import Consent
 from led_rl.tasks.registry import TaskConfig
 
@@ -155,6 +153,7 @@ OWNED = {
 
 def grpo_arguments(config: TrainConfig) -> Any:
     """TRL's GRPOConfig of this run. ValueError on an unknown field or one that led_rl sets itself."""
+    import torch
     from trl.trainer.grpo_config import GRPOConfig
 
     known = {f.name for f in dataclasses.fields(GRPOConfig) if f.init}

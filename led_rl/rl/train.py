@@ -14,9 +14,11 @@ from transformers.trainer_callback import PrinterCallback, ProgressCallback
 
 from led_rl.config import defaults
 from led_rl.errors import UserError
+from led_rl.models.config import PromptConfig
 from led_rl.models.lens import Lens
-from led_rl.models.loading import check_source, load_policy
-from led_rl.models.prompting import PromptConfig, dress, encode_prompts
+from led_rl.models.loading import load_policy
+from led_rl.models.prompting import dress, encode_prompts
+from led_rl.models.source import check_source
 from led_rl.probe.entropy import EntropyProbe
 from led_rl.probe.recorder import ProbeRecorder
 from led_rl.probe.tensorboard import run_logger

@@ -14,7 +14,8 @@ from transformers import PreTrainedTokenizerBase
 from trl.models.utils import unwrap_model_for_generation
 from trl.trainer.grpo_trainer import GRPOTrainer
 
-from led_rl.decoding.engine import Engine, EngineConfig, Prompt
+from led_rl.decoding.config import EngineConfig
+from led_rl.decoding.engine import Engine, Prompt
 from led_rl.decoding.randomness import sample_key
 from led_rl.decoding.samplers import Plain, Truncation
 from led_rl.models.lens import Lens
