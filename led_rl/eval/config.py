@@ -32,7 +32,8 @@ class EvalConfig:
         split: train, validation or test
         seed: seed of problems and samples
         steps: evaluate only these steps of a run; none: all
-        output_dir: where eval/ and report/ go; none: the run folder, or checkpoints/<model>
+        output_dir: where eval/ and report/ go; none: the run folder, or checkpoints/<model>;
+            checkpoints/eval_<model> for a model that is shipped
         task: the task; none: the run's
         prompt: system prompt and options of the chat template; none: the run's
         max_new_tokens: budget of a sample; none: the run's completion length

@@ -6,8 +6,6 @@ their samples are the same, wholly or up to some token, and are computed once.
 
 from pathlib import Path
 
-from tqdm.auto import tqdm
-
 from led_rl.decoding.config import EngineConfig
 from led_rl.decoding.engine import Engine
 from led_rl.eval.config import EvalConfig
@@ -18,6 +16,7 @@ from led_rl.eval.sampling import Rollouts
 from led_rl.eval.tensorboard import show_scores
 from led_rl.models.lens import Lens
 from led_rl.models.prompting import encode_prompts, think_tokens
+from led_rl.progress import Progress
 from led_rl.records import write_json
 from led_rl.scores.scoring import score
 
@@ -53,7 +52,7 @@ def evaluate(config: EvalConfig) -> Path:
     missing = [rollouts.missing([setting.finished(plan.eval_dir) for setting in settings]) for settings in passes]
     fabric.barrier()  # every process has read what is done before any writes more
     total = sum(len(one.settings) for left in missing for one in left)
-    bar = tqdm(total=total, desc="evaluate", unit="sample", disable=not fabric.is_global_zero)
+    progress = Progress(total, "evaluate", "sample", show=fabric.is_global_zero)
     loaded = first
     if base is not None:
         fabric.to_device(base.model)
@@ -66,7 +65,7 @@ def evaluate(config: EvalConfig) -> Path:
         model = decoded(together[0].arm, policy, base)
         fabric.to_device(model.model)
         arms = dict.fromkeys(setting.arm.key for setting in together)
-        bar.set_postfix_str(f"{target.checkpoint} {' '.join(arms)}")
+        progress.update(0, f"{target.checkpoint} {' '.join(arms)}")
         lens = lens_of(together[0].arm, model, base)
         engine = Engine(
             lens,
@@ -77,8 +76,8 @@ def evaluate(config: EvalConfig) -> Path:
         )
         with fabric.autocast():
             for count in rollouts.write(plan.eval_dir, fabric.global_rank, together, engine, policy, left):
-                bar.update(count)
-    bar.close()
+                progress.update(count)
+    progress.close()
     fabric.barrier()
     if fabric.is_global_zero:
         show_scores(plan.eval_dir.parent, score(plan.eval_dir).results)

@@ -8,10 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from huggingface_hub.utils.tqdm import enable_progress_bars
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers.utils import logging as transformers_logging
 
 from led_rl.errors import UserError
 from led_rl.models.source import ADAPTER, check_source
+from led_rl.shipped import located
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -51,15 +54,19 @@ def load_policy(source: str, dtype: str = "float32", trust_remote_code: bool = F
     check_source(source)
     if dtype not in DTYPES:
         raise UserError(f"dtype={dtype!r}: one of {', '.join(DTYPES)}")
+    folder = str(located(source))
+    # A bar for every file of a small model hides the command's own; those of downloads are huggingface_hub's.
+    transformers_logging.disable_progress_bar()
+    enable_progress_bars()
     options: dict[str, Any] = {"dtype": DTYPES[dtype], "use_safetensors": True, "trust_remote_code": trust_remote_code}
     try:
-        if (Path(source) / ADAPTER).is_file():
+        if (Path(folder) / ADAPTER).is_file():
             from peft import AutoPeftModelForCausalLM
 
-            model = AutoPeftModelForCausalLM.from_pretrained(source, **options).merge_and_unload()
+            model = AutoPeftModelForCausalLM.from_pretrained(folder, **options).merge_and_unload()
         else:
-            model = AutoModelForCausalLM.from_pretrained(source, **options)
-        tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=trust_remote_code)
+            model = AutoModelForCausalLM.from_pretrained(folder, **options)
+        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=trust_remote_code)
     except OSError as error:
         raise UserError(f"{source}: cannot be loaded ({str(error).splitlines()[0]})") from error
     return Policy(model.eval(), tokenizer)

@@ -1,19 +1,20 @@
 """Where a model comes from: what can be said of a folder or a Hub id without loading it. Loads no torch."""
 
 import hashlib
-from pathlib import Path
+import os
 
 from led_rl.errors import UserError
+from led_rl.shipped import BASE, is_shipped, located
 
 ADAPTER = "adapter_config.json"
-
-
+HUB_TIMEOUT_S = 10.0
 _PICKLED = ("pytorch_model.bin", "pytorch_model.bin.index.json", "adapter_model.bin")
 
 
 def check_source(source: str) -> None:
-    """ValueError if `source` looks like a local path and holds no model of ours to load."""
-    path = Path(source)
+    """UserError if `source` is neither a folder with a model of ours to load, nor a model that the Hub has or its cache
+    holds; within seconds, before anything heavy is imported."""
+    path = located(source)
     if path.is_dir():
         if not any((path / name).is_file() for name in ("config.json", ADAPTER)):
             raise UserError(f"{source}: a folder without config.json or {ADAPTER}; name a model folder")
@@ -23,13 +24,39 @@ def check_source(source: str) -> None:
             raise UserError(f"{source}: {reason}; weights are read from safetensors only, save the model with them")
     elif path.exists():
         raise UserError(f"{source} is a file: name the folder that holds the model")
+    elif is_shipped(source):
+        raise UserError(f"{source} does not exist here, and this installation ships {BASE} only: clone the repository")
     elif source.startswith((".", "/", "~", "checkpoints")) or source.count("/") > 1:
         raise UserError(f"{source} does not exist: name a model folder or a Hub id such as HuggingFaceTB/SmolLM2-135M")
+    else:
+        _check_hub(source)
+
+
+def _check_hub(name: str) -> None:
+    """UserError if the Hub has no such model, or cannot be asked and its cache does not hold it."""
+    from httpx import HTTPError
+    from huggingface_hub import HfApi, try_to_load_from_cache
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, OfflineModeIsEnabled, RepositoryNotFoundError
+
+    absent = f"{name} does not exist here"
+    try:
+        if any(isinstance(try_to_load_from_cache(name, file), str) for file in ("config.json", ADAPTER)):
+            return
+        if os.environ.get("HF_HUB_OFFLINE", "0").lower() in ("1", "true", "yes", "on"):
+            raise UserError(f"{absent}, nor in the Hub's cache, and HF_HUB_OFFLINE forbids to ask the Hub")
+        HfApi().model_info(name, timeout=HUB_TIMEOUT_S)
+    except (RepositoryNotFoundError, HFValidationError) as error:
+        raise UserError(
+            f"{absent}, and the Hub has no model of that name: mend the name, or `hf auth login` for a private one"
+        ) from error
+    except (HfHubHTTPError, HTTPError, OfflineModeIsEnabled, OSError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise UserError(f"{absent}, and the Hub cannot be asked for it ({reason}): name a model folder") from error
 
 
 def fingerprint(source: str) -> str:
     """What tells one set of weights from another: a hash of a local folder's safetensors files, or the Hub id."""
-    path = Path(source)
+    path = located(source)
     if not path.is_dir():
         return source
     digest = hashlib.sha256()
@@ -41,4 +68,4 @@ def fingerprint(source: str) -> str:
 
 def weight_bytes(source: str) -> int:
     """Size of a local folder's safetensors files; 0 for a Hub id, whose size is not known before it is loaded."""
-    return sum(file.stat().st_size for file in Path(source).glob("*.safetensors"))
+    return sum(file.stat().st_size for file in located(source).glob("*.safetensors"))

@@ -13,7 +13,7 @@ from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint
 
 from led_rl.config import defaults
 from led_rl.models.loading import Policy
-from led_rl.pretrain.callback import ProbeCallback
+from led_rl.pretrain.callback import ProbeCallback, ProgressBar
 from led_rl.pretrain.config import EarlyExit, OptimizerConfig
 from led_rl.pretrain.data import DocumentData
 from led_rl.pretrain.module import Imitation
@@ -93,11 +93,14 @@ def fit(policy: Policy, data: DocumentData, probe: EntropyProbe, config: FitConf
         gradient_clip_val=config.optimizer.max_grad_norm,
         log_every_n_steps=config.log_every,
         logger=logger,
+        enable_progress_bar=False,  # ours says a line every half minute where there is no terminal
+        enable_model_summary=False,
         callbacks=[
             LearningRateMonitor("step"),
             ModelCheckpoint(dirpath=states, filename="last", every_n_train_steps=config.checkpoint_every, save_top_k=1,
                             enable_version_counter=False),
             ProbeCallback(ProbeRecorder(probe, run, logger.experiment, "pretrain_step"), config.probe_every),
+            ProgressBar(),
         ],
     )  # fmt: skip
     policy.model.train()
