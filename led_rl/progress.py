@@ -8,7 +8,7 @@ from typing import Any, TextIO
 from tqdm.auto import tqdm
 
 EVERY_S = 30.0
-NARROW = 90  # below so many columns a bar beside its numbers is too short to read
+NARROW = 100  # below so many columns a bar beside its numbers is too short to read
 _PLAIN = "{desc} {n_fmt}/{total_fmt} {unit}s, {remaining} left{postfix}"
 
 
@@ -41,7 +41,9 @@ class Progress:
         self.started = self.said = time.monotonic()
         self.bar: Any = None
         if show and self.stream.isatty():
-            wide = shutil.get_terminal_size().columns >= NARROW
+            columns = shutil.get_terminal_size().columns
+            wide = columns >= NARROW
+            self.room = columns - (80 if wide else 40)  # what the numbers leave for the note
             self.bar = tqdm(
                 total=total,
                 initial=done,
@@ -58,10 +60,8 @@ class Progress:
         if note is not None:
             self.note = note
         if self.bar is not None:
-            room = shutil.get_terminal_size().columns // 2
-            self.bar.set_postfix_str(
-                self.note if len(self.note) <= room else f"{self.note[: room - 3]}..", refresh=False
-            )
+            note = self.note if len(self.note) <= self.room else f"{self.note[: self.room - 2]}.."
+            self.bar.set_postfix_str(note, refresh=False)
             self.bar.update(count)
         elif self.show and time.monotonic() - self.said >= self.every_s:
             self._say(f"{self._rate()}, {_time((self.total - self.done) * self._seconds())} left")

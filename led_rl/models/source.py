@@ -8,6 +8,7 @@ from led_rl.shipped import BASE, is_shipped, located
 
 ADAPTER = "adapter_config.json"
 HUB_TIMEOUT_S = 10.0
+_NETWORK = ("huggingface_hub", "httpx", "httpx2", "requests")
 _PICKLED = ("pytorch_model.bin", "pytorch_model.bin.index.json", "adapter_model.bin")
 
 
@@ -34,9 +35,8 @@ def check_source(source: str) -> None:
 
 def _check_hub(name: str) -> None:
     """UserError if the Hub has no such model, or cannot be asked and its cache does not hold it."""
-    from httpx import HTTPError
     from huggingface_hub import HfApi, try_to_load_from_cache
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, OfflineModeIsEnabled, RepositoryNotFoundError
+    from huggingface_hub.errors import HFValidationError, RepositoryNotFoundError
 
     absent = f"{name} does not exist here"
     try:
@@ -49,7 +49,10 @@ def _check_hub(name: str) -> None:
         raise UserError(
             f"{absent}, and the Hub has no model of that name: mend the name, or `hf auth login` for a private one"
         ) from error
-    except (HfHubHTTPError, HTTPError, OfflineModeIsEnabled, OSError) as error:
+    except Exception as error:
+        # Which HTTP library the Hub's client uses, whose errors these are, changes with its version.
+        if not isinstance(error, OSError) and type(error).__module__.partition(".")[0] not in _NETWORK:
+            raise
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise UserError(f"{absent}, and the Hub cannot be asked for it ({reason}): name a model folder") from error
 
