@@ -8,7 +8,7 @@ from pathlib import Path
 
 from led_rl.cli import Command
 from led_rl.errors import UserError
-from led_rl.models.source import check_source
+from led_rl.models.source import check_there
 from led_rl.records import Row, write_json
 from led_rl.run_folder import provenance
 from led_rl.shipped import MODELS
@@ -57,7 +57,7 @@ class DecodingBenchConfig:
 
 def run(config: DecodingBenchConfig, plain: Row) -> None:
     for source in config.models:
-        check_source(source)
+        check_there(source)
     from led_rl.decoding.bench import Workload, measure, measure_growth, preset_for
     from led_rl.models.lens import Lens
     from led_rl.models.loading import load_policy

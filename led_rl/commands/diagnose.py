@@ -3,13 +3,13 @@
 import sys
 
 from led_rl.cli import Command
+from led_rl.commands.eval import checked
 from led_rl.eval.config import DecisionsConfig
-from led_rl.eval.targets import find_targets
 from led_rl.records import Row
 
 
 def run(config: DecisionsConfig, plain: Row) -> None:
-    find_targets(config.ckpt, config.steps)
+    checked(config.ckpt, config.steps)
     from led_rl.eval.diagnose import diagnose
     from led_rl.report.build import build_report
 

@@ -5,12 +5,21 @@ import sys
 
 from led_rl.cli import Command, following
 from led_rl.eval.config import EvalConfig
-from led_rl.eval.targets import find_targets
+from led_rl.eval.targets import Targets, find_targets
+from led_rl.models.source import check_there
 from led_rl.records import Row
 
 
+def checked(ckpt: str, steps: list[int] | None) -> Targets:
+    """What is to be evaluated; raises UserError now, and not after ten seconds of imports."""
+    targets = find_targets(ckpt, steps)
+    for target in targets.models:
+        check_there(target.source)
+    return targets
+
+
 def run(config: EvalConfig, plain: Row) -> None:
-    find_targets(config.ckpt, config.steps)  # raises now, and not after ten seconds of imports
+    checked(config.ckpt, config.steps)
     from led_rl.eval.evaluate import evaluate
 
     home = evaluate(config)
@@ -26,7 +35,7 @@ def run(config: EvalConfig, plain: Row) -> None:
 
 
 def rehearse(config: EvalConfig, plain: Row) -> None:
-    targets = find_targets(config.ckpt, config.steps)
+    targets = checked(config.ckpt, config.steps)
     from led_rl.commands.dry_run import evaluation, show
 
     show(plain, evaluation(config, targets))

@@ -7,7 +7,7 @@ from pathlib import Path
 from led_rl.cli import Command, following
 from led_rl.config import option_given
 from led_rl.errors import UserError
-from led_rl.models.source import check_source
+from led_rl.models.source import check_there
 from led_rl.records import Row
 from led_rl.rl.config import TrainConfig
 from led_rl.rl.fields import grpo_fields
@@ -35,7 +35,7 @@ def check(config: TrainConfig) -> None:
             f"task.name={config.task.name!r}: {BASE} reads countdown's words only; name a model, such as "
             "--model HuggingFaceTB/SmolLM2-135M-Instruct"
         )
-    check_source(config.model)
+    check_there(config.model)
 
 
 def run(config: TrainConfig, plain: Row) -> None:

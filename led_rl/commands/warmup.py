@@ -3,13 +3,13 @@
 import sys
 
 from led_rl.cli import Command, following
-from led_rl.models.source import check_source
+from led_rl.models.source import check_there
 from led_rl.pretrain.config import WarmupConfig
 from led_rl.records import Row
 
 
 def run(config: WarmupConfig, plain: Row) -> None:
-    check_source(config.model)
+    check_there(config.model)
     from led_rl.pretrain.warmup import warm_up
 
     done = warm_up(config, plain)

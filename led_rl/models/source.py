@@ -13,8 +13,7 @@ _PICKLED = ("pytorch_model.bin", "pytorch_model.bin.index.json", "adapter_model.
 
 
 def check_source(source: str) -> None:
-    """UserError if `source` is neither a folder with a model of ours to load, nor a model that the Hub has or its cache
-    holds; within seconds, before anything heavy is imported."""
+    """UserError if `source` looks like a local path and holds no model of ours to load."""
     path = located(source)
     if path.is_dir():
         if not any((path / name).is_file() for name in ("config.json", ADAPTER)):
@@ -29,22 +28,24 @@ def check_source(source: str) -> None:
         raise UserError(f"{source} does not exist here, and this installation ships {BASE} only: clone the repository")
     elif source.startswith((".", "/", "~", "checkpoints")) or source.count("/") > 1:
         raise UserError(f"{source} does not exist: name a model folder or a Hub id such as HuggingFaceTB/SmolLM2-135M")
-    else:
-        _check_hub(source)
 
 
-def _check_hub(name: str) -> None:
-    """UserError if the Hub has no such model, or cannot be asked and its cache does not hold it."""
+def check_there(source: str) -> None:
+    """As `check_source`, and for a Hub id: UserError if the Hub has no such model, or cannot be asked and its cache does
+    not hold it. Takes seconds, for a command to call before it imports what is heavy."""
+    check_source(source)
+    if located(source).exists():
+        return
     from huggingface_hub import HfApi, try_to_load_from_cache
     from huggingface_hub.errors import HFValidationError, RepositoryNotFoundError
 
-    absent = f"{name} does not exist here"
+    absent = f"{source} does not exist here"
     try:
-        if any(isinstance(try_to_load_from_cache(name, file), str) for file in ("config.json", ADAPTER)):
+        if any(isinstance(try_to_load_from_cache(source, file), str) for file in ("config.json", ADAPTER)):
             return
         if os.environ.get("HF_HUB_OFFLINE", "0").lower() in ("1", "true", "yes", "on"):
             raise UserError(f"{absent}, nor in the Hub's cache, and HF_HUB_OFFLINE forbids to ask the Hub")
-        HfApi().model_info(name, timeout=HUB_TIMEOUT_S)
+        HfApi().model_info(source, timeout=HUB_TIMEOUT_S)
     except (RepositoryNotFoundError, HFValidationError) as error:
         raise UserError(
             f"{absent}, and the Hub has no model of that name: mend the name, or `hf auth login` for a private one"
