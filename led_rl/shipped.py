@@ -10,7 +10,8 @@ from pathlib import Path
 BASE = "checkpoints/base_countdown"
 MODELS = (BASE, "checkpoints/grpo_countdown")
 PACKAGE = Path(__file__).resolve().parent
-HOMES = (PACKAGE.parent, PACKAGE)  # a clone, an installed wheel
+CLONE = PACKAGE.parent  # where there is one
+HOMES = (CLONE, PACKAGE)
 
 
 def located(path: str | Path) -> Path:

@@ -68,3 +68,24 @@ class BaseModelConfig:
                 f"model.width={self.width}, model.heads={self.heads}: the width must be a multiple of 2 x heads "
                 "(rotary embedding turns pairs)"
             )
+
+
+@dataclass(frozen=True)
+class FitConfig:
+    """How a tuned lens is fitted.
+
+    Args:
+        steps: of Adam, whose rate falls to 0 in a straight line
+        batch: sequences a step
+        learning_rate: at the first step
+        seed: of the order of the sequences
+    """
+
+    steps: int = 400
+    batch: int = 16
+    learning_rate: float = 1e-3
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.steps < 1 or self.batch < 1 or not self.learning_rate > 0:
+            raise UserError(f"{self}: steps, batch and learning_rate must be positive")

@@ -31,8 +31,8 @@ def check_source(source: str) -> None:
 
 
 def check_there(source: str) -> None:
-    """As `check_source`, and for a Hub id: UserError if the Hub has no such model, or cannot be asked and its cache does
-    not hold it. Takes seconds, for a command to call before it imports what is heavy."""
+    """As `check_source`, and for a Hub id: UserError if the Hub has no such model, or cannot be asked and its cache
+    does not hold it. Takes seconds, for a command to call before it imports what is heavy."""
     check_source(source)
     if located(source).exists():
         return
