@@ -16,6 +16,7 @@ from led_rl.config import Fields, parse, preset
 from led_rl.environment import prepare
 from led_rl.errors import UserError
 from led_rl.help import page
+from led_rl.plugins import allow
 from led_rl.run_folder import command_line
 
 Config = TypeVar("Config")
@@ -60,6 +61,7 @@ class Command(Generic[Config]):
             rest = [argument for argument in arguments if argument != DRY_RUN]
             if len(rest) < len(arguments) and self.rehearse is None:
                 raise UserError(f"{DRY_RUN}: {self.name} has no dry run; leave it out")
+            allow(rest)  # what is typed is consent to run it
             config, plain = parse(self.kind, rest, self.default(rest), self.fields)
             named = [*arguments, *_texts(plain)]
             work = self.run if len(rest) == len(arguments) or self.rehearse is None else self.rehearse

@@ -4,6 +4,7 @@ What is done is skipped, what is begun goes on, and each cell's records are expo
 stopped at any time and costs nothing twice.
 """
 
+import os
 import shlex
 import subprocess
 import sys
@@ -105,7 +106,7 @@ def run_matrix(config: MatrixConfig) -> list[str]:
             if time.monotonic() > deadline:
                 return complete
             print(f"{cell.name}: {_shown(command)}", flush=True)
-            if subprocess.run(command, check=False).returncode:
+            if subprocess.run(command, check=False, env=environment()).returncode:
                 raise StageFailed(f"cell {cell.name}: this stage failed: {_shown(command)}")
         _describe(config, cell)
         complete.append(cell.name)
@@ -155,6 +156,11 @@ def _command(name: str, start: str | None, folder: Path, options: Mapping[str, A
 def _trained(run: Path) -> bool:
     record = RunFolder(run).record_file
     return record.exists() and "rl_steps" in read_json(record)["sessions"][-1]
+
+
+def environment() -> dict[str, str]:
+    """For a stage: with `python -m`, modules that happen to lie in the working directory would be imported first."""
+    return {**os.environ, "PYTHONSAFEPATH": "1"}
 
 
 def _module(name: str) -> list[str]:

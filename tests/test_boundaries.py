@@ -36,12 +36,13 @@ SHARED = {
     "progress": set(),
     "options": set(),
     "build_wheel": set(),
+    "plugins": {"errors"},
     "records": {"errors"},
     "yaml_files": {"errors"},
     "run_folder": {"records", "errors", "yaml_files"},
     "config": {"errors", "options", "shipped"},
     "help": {"config", "options"},
-    "cli": {"config", "environment", "errors", "help", "run_folder"},
+    "cli": {"config", "environment", "errors", "help", "plugins", "run_folder"},
     "matrix": {"config", "records", "run_folder", "errors"},
 }
 

@@ -4,7 +4,6 @@ The two take turns, each run a process of its own; a row gives the median second
 the first five, and the mean reward and loss of the last third of the run.
 """
 
-import os
 import statistics
 import subprocess
 import sys
@@ -17,6 +16,7 @@ from typing import Any
 from led_rl.cli import Command
 from led_rl.config import typed
 from led_rl.errors import UserError
+from led_rl.matrix import environment as stage_environment
 from led_rl.records import Row, read_jsonl, write_json
 from led_rl.run_folder import provenance
 
@@ -77,7 +77,9 @@ def timed_run(
             "grpo": {"max_steps": steps, "logging_steps": 1, "save_strategy": "no"},
         }
         command = [sys.executable, "-m", "led_rl.commands.train", *typed(options), *typed(more), *typed(ours)]
-        done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, **(environment or {})})
+        done = subprocess.run(
+            command, capture_output=True, text=True, env={**stage_environment(), **(environment or {})}
+        )
         if done.returncode:
             raise RuntimeError(f"this run failed: {' '.join(command)}\n{done.stderr[-2000:]}")
         metrics = read_jsonl(Path(scratch) / "run" / "train.jsonl")

@@ -79,21 +79,38 @@ class RewardConfig:
     Args:
         format: weight of the format reward: 1 for a completion that closes its thinking and boxes an answer; 0 for none
         trace: weight of the trace reward: 1 for a countdown completion whose whole trace is sound; 0 for none
+        extra: rewards of your own, each module:name, or module:name=0.5 for another weight than 1 (docs/own_reward.md)
     """
 
     format: float = 0.0
     trace: float = 0.0
+    extra: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         for name, weight in (("format", self.format), ("trace", self.trace)):
             if weight < 0:
                 raise UserError(f"reward.{name}={weight}: a weight, or 0 for no {name} reward")
+        if len(self.extra_weights) < len(self.extra):
+            raise UserError(f"reward.extra={self.extra}: name each reward once")
 
     @property
     def weights(self) -> dict[str, float]:
         """Weight of each reward that counts, by its name, correctness first."""
         beside = {"format": self.format, "trace": self.trace}
-        return {"correct": 1.0} | {name: weight for name, weight in beside.items() if weight}
+        named = {"correct": 1.0} | {name: weight for name, weight in beside.items() if weight}
+        return named | self.extra_weights
+
+    @property
+    def extra_weights(self) -> dict[str, float]:
+        """Weight of each reward of the user's own, by `module:name`. UserError if it is no number."""
+        weights: dict[str, float] = {}
+        for one in self.extra:
+            name, equals, weight = one.partition("=")
+            try:
+                weights[name] = float(weight) if equals else 1.0
+            except ValueError as error:
+                raise UserError(f"reward.extra={one}: {weight!r} is no weight; write {name}=0.5") from error
+        return weights
 
 
 @dataclass(frozen=True)
@@ -145,7 +162,7 @@ OWNED = {
     "data_seed": "seed",
     "report_to": "nothing: records and event files are always written",
     "resume_from_checkpoint": "resume",
-    "reward_weights": "reward.format and reward.trace",
+    "reward_weights": "reward.format, reward.trace and reward.extra",
     "chat_template_kwargs": "prompt.template",
     "disable_tqdm": "nothing: the progress bar is led_rl's",
 }

@@ -25,7 +25,7 @@ from led_rl.probe.tensorboard import run_logger
 from led_rl.records import Row
 from led_rl.rl.callbacks import ProbeCallback, ProgressBar, RecordCallback
 from led_rl.rl.config import ALL_LINEAR, LoraConfig, TrainConfig, grpo_arguments
-from led_rl.rl.rewards import CorrectReward, FormatReward, Reader, TraceReward
+from led_rl.rl.rewards import CorrectReward, FormatReward, OwnReward, Reader, TraceReward
 from led_rl.rl.trainer import EngineGRPOTrainer
 from led_rl.run_folder import RunFolder
 from led_rl.tasks.countdown import Countdown
@@ -61,6 +61,7 @@ def train(config: TrainConfig, plain: Row) -> Path:
         "correct": CorrectReward(task, reader),
         "format": FormatReward(reader),
         "trace": TraceReward(config.task.countdown, reader),
+        **{name: OwnReward(name, reader) for name in config.reward.extra_weights},
     }
     probe = EntropyProbe(task, policy.tokenizer, policy.end_tokens, config.probe, config.prompt)
     adapters = _peft(config.lora, lens)
