@@ -54,6 +54,7 @@ def test_it_carries_every_configuration_and_the_base_once(wheel):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)  # an environment, an installation, a training and an evaluation
 def test_it_trains_and_evaluates_in_an_empty_environment_away_from_the_clone(wheel, tmp_path):
     """The libraries are this interpreter's, by a .pth file, so that no network is needed; led_rl is the wheel's."""
     venv.create(tmp_path / "venv", with_pip=True)
@@ -65,7 +66,7 @@ def test_it_trains_and_evaluates_in_an_empty_environment_away_from_the_clone(whe
 
     def run(*line):
         done = subprocess.run(
-            list(map(str, line)), cwd=away, env=environment, capture_output=True, text=True, timeout=280
+            list(map(str, line)), cwd=away, env=environment, capture_output=True, text=True, timeout=600
         )
         assert done.returncode == 0, done.stderr[-2000:]
         return done.stdout
