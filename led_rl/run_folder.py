@@ -5,15 +5,17 @@ checkpoints/<run>/
     run.json            command, git sha, versions, seeds, machine
     probe.jsonl         entropy of every layer at every checkpoint
     train.jsonl         training metrics, a row a logging step
+    watch.jsonl         pass@1 and pass@k at every checkpoint, a row an arm and temperature
     tb/                 event files
-    checkpoint-<step>/  model, tokenizer and trainer state
+    checkpoint-<step>/  model, tokenizer and trainer state, and a manifest of them (`led_rl.checkpoints`)
+    interrupted/        the checkpoint that SIGTERM left, until the run has got past it
+    .lock               who is writing (`led_rl.lock`)
     eval/, report/      written by scripts/eval_led.py
 """
 
 import importlib.metadata
 import os
 import platform
-import re
 import shlex
 import subprocess
 import sys
@@ -25,7 +27,9 @@ from typing import Any
 
 import yaml
 
+from led_rl.checkpoints import Checkpoint, checkpoints, to_resume
 from led_rl.errors import UserError
+from led_rl.launch import processes
 from led_rl.records import Row, read_json, read_jsonl, write_json, write_jsonl, write_text
 from led_rl.yaml_files import read_yaml
 
@@ -33,15 +37,6 @@ PACKAGES = (
     "led_rl", "torch", "lightning", "transformers", "peft", "trl", "datasets", "math-verify", "reasoning_gym",
     "tensorboard", "numpy",
 )  # fmt: skip
-_CHECKPOINT = re.compile(r"checkpoint-(\d+)")
-
-
-@dataclass(frozen=True)
-class Checkpoint:
-    """A finished checkpoint folder of a run."""
-
-    path: Path
-    step: int
 
 
 @dataclass(frozen=True)
@@ -66,15 +61,53 @@ class RunFolder:
     def train_file(self) -> Path:
         return self.path / "train.jsonl"
 
+    @property
+    def watch_file(self) -> Path:
+        return self.path / "watch.jsonl"
+
     def checkpoints(self) -> list[Checkpoint]:
-        """Finished checkpoints in order of step. A folder that a killed process left unfinished is passed over."""
-        found = []
-        for path in self.path.glob("checkpoint-*"):
-            match = _CHECKPOINT.fullmatch(path.name)
-            # The trainer writes its state last, so its presence says that the rest is whole.
-            if match and (path / "trainer_state.json").is_file():
-                found.append(Checkpoint(path, int(match.group(1))))
-        return sorted(found, key=lambda checkpoint: checkpoint.step)
+        """Whole checkpoints in order of step. A folder that a killed process left unfinished is passed over."""
+        return checkpoints(self.path)
+
+    def to_resume(self) -> Checkpoint | None:
+        """The checkpoint to go on from (`led_rl.checkpoints.to_resume`)."""
+        return to_resume(self.path, processes())
+
+    def admit(self, config: Mapping[str, Any], resume: bool, defaults: Mapping[str, Any] | None = None) -> None:
+        """Check, and change nothing, that this configuration may begin or go on in this folder.
+
+        A run begun before an option was there counts as begun with the option's default, from `defaults`.
+
+        Raises:
+            UserError: if it holds another run, or on resume, no run or one of another configuration.
+        """
+        if self.path.exists() and not self.path.is_dir():
+            raise UserError(f"output_dir={self.path} is a file: choose another --output_dir")
+        occupied = self.record_file.exists() or self.config_file.exists() or any(self.path.glob("checkpoint-*"))
+        if occupied and not resume:
+            raise UserError(
+                f"output_dir={self.path} holds another run: go on with it with --resume, or choose another --output_dir"
+            )
+        if resume and not occupied:
+            raise UserError(
+                f"--resume: there is no run in output_dir={self.path} to go on with; leave out --resume to begin one"
+            )
+        if resume:
+            now, missing = _flat(_settled(config)), object()
+            before = _flat(_settled(defaults or {})) | _flat(self.config())
+            changed = sorted(
+                key for key in now.keys() | before.keys() if now.get(key, missing) != before.get(key, missing)
+            )
+            if changed:
+                raise UserError(
+                    f"--resume of {self.path} with another configuration ({', '.join(changed)} differ): give the same "
+                    "options as at first, or choose another --output_dir"
+                )
+
+    def finished(self, fact: str) -> Row | None:
+        """The record of the session that ended the run, None if it has not ended: one that has this fact."""
+        sessions = read_json(self.record_file)["sessions"] if self.record_file.exists() else []
+        return next((session for session in reversed(sessions) if fact in session), None)
 
     def begin(
         self,
@@ -86,35 +119,14 @@ class RunFolder:
     ) -> None:
         """Claim the folder for this configuration and record what makes it, and facts that evaluation will ask for.
 
-        A run begun before an option was there counts as begun with the option's default, from `defaults`.
+        For the first process of a launch (`led_rl.launch`), while it holds the folder (`led_rl.lock`).
 
         Raises:
-            ValueError: if it holds another run, or on resume, a run of another configuration.
+            UserError: as `admit`.
         """
-        settled, defaults = (
-            {key: value for key, value in options.items() if key not in ("resume", "output_dir", "consent")}
-            for options in (config, defaults or {})
-        )
-        occupied = self.record_file.exists() or self.config_file.exists() or any(self.path.glob("checkpoint-*"))
-        if occupied and not resume:
-            raise UserError(
-                f"output_dir={self.path} holds another run: go on with it with --resume, or choose another --output_dir"
-            )
-        if occupied:
-            now, missing = _flat(settled), object()
-            before = _flat(defaults) | _flat(self.config())
-            changed = sorted(
-                key for key in now.keys() | before.keys() if now.get(key, missing) != before.get(key, missing)
-            )
-            if changed:
-                raise UserError(
-                    f"--resume of {self.path} with another configuration ({', '.join(changed)} differ): give the same "
-                    "options as at first, or choose another --output_dir"
-                )
-        elif self.path.exists() and not self.path.is_dir():
-            raise UserError(f"output_dir={self.path} is a file: choose another --output_dir")
-        else:
-            write_text(self.config_file, yaml.safe_dump(settled, sort_keys=False, allow_unicode=True))
+        self.admit(config, resume, defaults)
+        if not resume:
+            write_text(self.config_file, yaml.safe_dump(_settled(config), sort_keys=False, allow_unicode=True))
         sessions = read_json(self.record_file)["sessions"] if self.record_file.exists() else []
         write_json(self.record_file, {"sessions": [*sessions, provenance(seeds) | facts]})
 
@@ -132,7 +144,7 @@ class RunFolder:
 
     def drop_after(self, step: int, key: str = "rl_step") -> None:
         """Forget records of steps later than this one, which a resumed run will make again."""
-        for path in (self.probe_file, self.train_file):
+        for path in (self.probe_file, self.train_file, self.watch_file):
             rows = read_jsonl(path)
             if any(row.get(key, 0) > step for row in rows):
                 write_jsonl(path, [row for row in rows if row.get(key, 0) <= step])
@@ -203,6 +215,11 @@ def _processor() -> str:
     return next(
         (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.processor()
     )
+
+
+def _settled(options: Mapping[str, Any]) -> Row:
+    """What makes a run what it is: not where it lies, whether this session goes on with it, or what its user allows."""
+    return {key: value for key, value in options.items() if key not in ("resume", "output_dir", "consent")}
 
 
 def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

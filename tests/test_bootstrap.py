@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from led_rl.eval import bootstrap
+from led_rl.scores import bootstrap
 from led_rl.scores.bootstrap import columns_ci, quantity_rng, resampled_means
 
 
@@ -34,6 +34,17 @@ def test_two_problems_by_hand() -> None:
     values = np.array([0.0, 1.0])
     assert interval(values, np.random.default_rng(0)) == [0.0, 1.0]
     assert interval(values, np.random.default_rng(0), level=0.4) == [0.5, 0.5]
+
+
+@pytest.mark.parametrize(("level", "cuts"), [(0.95, (0.025, 0.975)), (0.8, (0.1, 0.9)), (0.5, (0.25, 0.75))])
+def test_an_interval_leaves_half_of_the_rest_on_each_side(level, cuts) -> None:
+    """To the last digit, from the same resamples: a tail of 1 - level, or of twice too much, is another interval."""
+    values = np.random.default_rng(4).random((20, 1))
+    means = resampled_means(values, np.random.default_rng(5), resamples=400)[:, 0]
+    expected = np.quantile(means, cuts)
+    assert columns_ci(values, np.random.default_rng(5), resamples=400, level=level)[0].tolist() == pytest.approx(
+        expected.tolist(), abs=1e-12
+    )
 
 
 def test_coverage() -> None:

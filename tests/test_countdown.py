@@ -1,5 +1,6 @@
 """Countdown: the size of its space, splits that share nothing, references that are right, and the one grader."""
 
+import hashlib
 import itertools
 import random
 from fractions import Fraction
@@ -181,6 +182,16 @@ def test_splits_have_the_sizes_they_state():
     shares = [split_of(f"countdown:{i}") for i in range(20_000)]
     for split, share in (("test", 0.05), ("validation", 0.05), ("train", 0.9)):
         assert shares.count(split) / len(shares) == pytest.approx(share, abs=5 * 0.0022)
+
+
+def test_the_split_is_by_the_percent_of_the_hash():
+    """Each of the hundred, the borders 4|5 and 9|10 among them: 5 are test, 5 validation, 90 train."""
+    expected = {percent: "test" if percent < 5 else "validation" if percent < 10 else "train" for percent in range(100)}
+    found = {}
+    for number in range(5_000):
+        name = f"countdown:{number}"
+        found.setdefault(int(hashlib.sha256(name.encode()).hexdigest()[:16], 16) % 100, split_of(name))
+    assert found == expected
 
 
 @pytest.mark.parametrize("split", SPLITS)

@@ -85,6 +85,21 @@ def test_ties():
     assert truncate(torch.zeros((1, 4), dtype=torch.float64), 1.0, 0, 1.0, 0.99).kept.all()
 
 
+def test_min_p_keeps_what_is_just_as_probable_as_it_asks():
+    """At min_p = 1 the threshold is the largest probability itself: the tokens that have it stay, the others go."""
+    logits = torch.tensor([[1.0, 0.0, 1.0, 1.0], [0.0, 0.0, 0.0, 0.0]], dtype=torch.float64)
+    support = truncate(logits, 1.0, min_p=1.0)
+    assert support.kept.tolist() == [[True, False, True, True], [True] * 4]
+
+
+def test_the_nucleus_of_many_equal_tokens_is_those_of_lowest_id():
+    """Some thousand ties, where a sort that does not keep the order of equals would leave other tokens in."""
+    for vocabulary, kept in ((4096, 1024), (5000, 1250)):
+        support = truncate(torch.zeros((2, vocabulary), dtype=torch.float64), 1.0, 0, 0.25)
+        assert (support.kept.sum(-1) - kept).abs().max() <= 1  # a running sum of thousands rounds
+        assert all((row.nonzero().flatten() == torch.arange(int(row.sum()))).all() for row in support.kept)
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("top_k", [0, 3])
 def test_extreme_logits(dtype, top_k):

@@ -15,9 +15,9 @@ from slow import Settings
 
 from led_rl.decoding.controls import ExploreBase, ExploreFinal, temper
 from led_rl.decoding.distributions import log_probabilities, others, truncate
-from led_rl.decoding.led import LED, PRESETS, explore, layer_mass, mix, toss
+from led_rl.decoding.led import LED, PRESETS, exploration_window, explore, layer_mass, mix, toss
 from led_rl.decoding.led_sampler import LEDSampler
-from led_rl.decoding.samplers import Plain, Step, Truncation
+from led_rl.decoding.samplers import Greedy, Plain, Step, Truncation
 from led_rl.models.paired import PairedLens
 
 V = 23
@@ -477,3 +477,21 @@ def test_presets_and_layer_sets():
 def test_errors_name_the_setting(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+@pytest.mark.parametrize(
+    ("layers", "window"), [(1, 1), (2, 1), (3, 1), (4, 2), (5, 2), (7, 3), (15, 7), (16, 8), (17, 8), (18, 8), (80, 8)]
+)
+def test_the_window_is_half_of_the_layers_and_at_most_eight(layers, window):
+    assert exploration_window(layers) == window
+
+
+def test_of_equally_probable_tokens_greedy_takes_the_lowest(lens):
+    """The same with few tokens and with many thousand, so that a tie cannot make two runs differ."""
+    for vocabulary in (40, 5000):
+        logits = torch.zeros((3, vocabulary))
+        logits[0, [7, 5, 30]], logits[1, [39, 2]] = 1.0, 4.0
+        states = {0: torch.zeros((3, 32))}
+        step = Step(states, torch.arange(3), torch.zeros(3, dtype=torch.long), torch.ones(3, dtype=torch.bool),
+                    hook=lambda _, fixed=logits: fixed)  # fmt: skip
+        assert Greedy().draw(step, lens).tokens.tolist() == [5, 2, 0]

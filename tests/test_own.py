@@ -11,7 +11,8 @@ import pytest
 
 from led_rl import plugins
 from led_rl.config import parse
-from led_rl.decoding.arms import Matched, resolve
+from led_rl.decoding.arms import resolve
+from led_rl.decoding.config import Matched
 from led_rl.errors import UserError
 from led_rl.records import read_json, read_jsonl
 from led_rl.rl.config import RewardConfig

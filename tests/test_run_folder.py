@@ -96,10 +96,13 @@ def test_resume_adds_a_session_and_ignores_where_the_folder_is(run, tmp_path):
     assert len(read_json(moved.record_file)["sessions"]) == 2
 
 
-def test_resume_of_nothing_begins(run):
-    run.begin({**CONFIG, "resume": True}, SEEDS, resume=True)
-    assert len(read_json(run.record_file)["sessions"]) == 1
-    run.begin(CONFIG, SEEDS, resume=True)  # and it records no `resume`, so both spellings go on
+def test_resume_of_nothing_is_an_error(run):
+    """A misspelt folder began a new run, and the one that was meant stood still."""
+    with pytest.raises(ValueError, match=rf"--resume: there is no run in output_dir={re.escape(str(run.path))} to"):
+        run.begin({**CONFIG, "resume": True}, SEEDS, resume=True)
+    assert not run.path.exists()
+    run.begin(CONFIG, SEEDS, resume=False)
+    run.begin({**CONFIG, "resume": True}, SEEDS, resume=True)  # `resume` is no part of what a run is
     assert len(read_json(run.record_file)["sessions"]) == 2
 
 

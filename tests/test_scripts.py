@@ -294,18 +294,19 @@ class TestTraining:
         read = events(trained / "tb")
         tags = read.Tags()
         rows = {(r["rl_step"], r["text"], r["final_norm"]): r for r in read_jsonl(trained / "probe.jsonl")}
-        for group, text, norm in (
-            ("entropy", "own", True),
-            ("entropy_own_raw", "own", False),
-            ("entropy_reference_norm", "reference", True),
-            ("entropy_reference_raw", "reference", False),
+        for group, layers, text, norm in (
+            ("entropy", "with_norm_own", "own", True),
+            ("entropy_own_raw", "without_norm_own", "own", False),
+            ("entropy_reference_norm", "with_norm_reference", "reference", True),
+            ("entropy_reference_raw", "without_norm_reference", "reference", False),
         ):
-            expected = {f"layer_{layer:02d}_nats": lambda row, i=layer - 1: row["entropy_nats"][i]
+            expected = {f"{layers}/layer_{layer:02d}_nats": lambda row, i=layer - 1: row["entropy_nats"][i]
                         for layer in range(1, LAYERS + 1)}  # fmt: skip
-            expected["final_nats"] = lambda row: row["entropy_final_nats"]
-            expected["intermediate_nats"] = lambda row: row["entropy_intermediate_nats"]
+            expected[f"{group}/final_nats"] = lambda row: row["entropy_final_nats"]
+            expected[f"{group}/intermediate_nats"] = lambda row: row["entropy_intermediate_nats"]
+            assert layers > "train", "forty cards of layers would stand before the curves of training"
             for name, value in expected.items():
-                points = read.Scalars(f"{group}/{name}")
+                points = read.Scalars(name)
                 assert [point.step for point in points] == [0, *SAVED]
                 assert [p.value for p in points] == pytest.approx([value(rows[p.step, text, norm]) for p in points])
         assert [image.step for image in read.Images("entropy/layers_by_checkpoint")] == [0, *SAVED]
@@ -314,8 +315,13 @@ class TestTraining:
         )
         assert any("custom_scalars" in tag for tag in tags["tensors"])
         layout = read.Tensors("custom_scalars__config__")[0].tensor_proto.string_val[0]
-        assert b"entropy/final_nats" in layout
-        assert b"entropy/intermediate_nats" in layout
+        assert b"the story" in layout and b"entropy_by_depth/own" in layout and b"train/reward$" in layout
+        for name in ("final", "intermediate"):  # two runs, for TensorBoard colours runs and not tags
+            points = events(trained / "tb" / name).Scalars("entropy_by_depth/own_nats")
+            assert [point.step for point in points] == [0, *SAVED]
+            assert [p.value for p in points] == pytest.approx(
+                [rows[p.step, "own", True][f"entropy_{name}_nats"] for p in points]
+            )
         reward = read.Scalars("train/reward")
         assert [point.step for point in reward] == list(range(1, STEPS + 1))
 
@@ -454,13 +460,19 @@ class TestEvaluation:
 
     def test_the_report_and_the_curves(self, evaluated):
         page = (evaluated / "report" / "index.html").read_text()
-        assert "<img" in page
+        assert 'id="charts"' in page and 'id="sampled"' in page
         assert {path.stem for path in (evaluated / "report").glob("*.png")} == {
             "entropy_and_accuracy", "entropy_by_layer", "accuracy_by_temperature", "frontier", "matched_differences",
             "training",
         }  # fmt: skip
-        read = events(evaluated / "tb" / "eval")
-        assert [point.step for point in read.Scalars("plain_T0.7/pass_at_1")] == [0, *SAVED]
+        scored = {(row["rl_step"], row["arm"]): row for row in read_jsonl(evaluated / "eval" / "results.jsonl")}
+        for arm in ("plain", "led_countdown"):  # a run an arm, so that one chart overlays them
+            points = events(evaluated / "tb" / "eval" / arm).Scalars("pass_at_1/T0.7")
+            assert [point.step for point in points] == [0, *SAVED]
+            assert [p.value for p in points] == pytest.approx([scored[p.step, arm]["pass_at_k"]["1"] for p in points])
+        read = events(evaluated / "tb" / "eval" / "run")
+        assert b"pass_at_1/T0.7$" in read.Tensors("custom_scalars__config__")[0].tensor_proto.string_val[0]
+        assert "samples/plain/text_summary" in read.Tags()["tensors"]
         assert_events_are_whole(evaluated)  # the run's own curves are untouched
 
     def test_eval_json_records_how(self, evaluated):

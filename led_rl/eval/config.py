@@ -1,6 +1,7 @@
 """The configuration of an evaluation."""
 
 from dataclasses import dataclass, field
+from typing import Any, Literal
 
 from led_rl.decoding.config import EngineConfig, Matched
 from led_rl.errors import UserError
@@ -46,6 +47,10 @@ class EvalConfig:
         max_batch_tokens: most cache positions in flight per process, which bounds memory
         trust_remote_code: let code of the model's repository run
         consent: what else may run; from the command line only
+        engine: what draws the samples: engine, led_rl's own, or vllm; samples of the two share no random numbers
+        vllm_url: with engine=vllm, addresses of servers that led-serve started, which share the work; none: a vLLM of
+            this environment
+        vllm: with engine=vllm and no address, more arguments of vllm.LLM, such as tensor_parallel_size
     """
 
     ckpt: str
@@ -68,6 +73,9 @@ class EvalConfig:
     max_batch_tokens: int = 131_072
     trust_remote_code: bool = False
     consent: Consent = field(default_factory=Consent)
+    engine: Literal["engine", "vllm"] = "engine"
+    vllm_url: list[str] | None = None
+    vllm: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.split not in SPLITS:
@@ -83,6 +91,12 @@ class EvalConfig:
             raise UserError(f"temperatures={self.temperatures}: must be positive; temperature 0 is the greedy arm")
         if self.precision not in PRECISIONS:
             raise UserError(f"precision={self.precision!r}: one of {', '.join(PRECISIONS)}")
+        if self.engine not in ("engine", "vllm"):
+            raise UserError(f"engine={self.engine!r}: 'engine' or 'vllm'")
+        if self.engine != "vllm" and (self.vllm_url or self.vllm):
+            raise UserError("vllm_url and vllm are read only with engine=vllm: set that too")
+        if self.vllm_url is not None and (self.vllm or not self.vllm_url):
+            raise UserError("vllm_url: name at least one address; what its vLLM is started with, led-serve says there")
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,8 @@ from led_rl.eval.plan import decoded, hard_tokens, joint_passes, lens_of, load_t
 from led_rl.eval.record import check_record, extended_record, record_problems, shared_settings
 from led_rl.eval.sampling import Rollouts
 from led_rl.eval.tensorboard import show_scores
+from led_rl.eval.vllm_evaluate import evaluate_with_vllm
+from led_rl.eval.vllm_sampling import VLLM
 from led_rl.models.lens import Lens
 from led_rl.models.prompting import encode_prompts, think_tokens
 from led_rl.progress import Progress
@@ -28,6 +30,8 @@ def evaluate(config: EvalConfig) -> Path:
         UserError: on any bad input, before sampling begins.
     """
     plan = plan_evaluation(config)
+    if config.engine == VLLM:
+        return evaluate_with_vllm(config, plan)
     first = plan.targets.models[0]
     policy = load_target(first, config)
     base = None if plan.base is None else policy if plan.base == first else load_target(plan.base, config)
@@ -75,7 +79,7 @@ def evaluate(config: EvalConfig) -> Path:
             think_tokens(policy.tokenizer),
         )
         with fabric.autocast():
-            for count in rollouts.write(plan.eval_dir, fabric.global_rank, together, engine, policy, left):
+            for count in rollouts.write(plan.eval_dir, fabric.global_rank, together, engine, policy.tokenizer, left):
                 progress.update(count)
     progress.close()
     fabric.barrier()

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+from jinja2 import TemplateError
 from transformers import PreTrainedTokenizerBase
 
 from led_rl.errors import UserError
@@ -67,9 +68,15 @@ def answered(tokenizer: PreTrainedTokenizerBase, prompt: Sequence[int], completi
 
 
 def _chat(tokenizer: PreTrainedTokenizerBase, messages: Messages, config: PromptConfig) -> list[int]:
-    encoded: Any = tokenizer.apply_chat_template(
-        messages, add_generation_prompt=True, return_dict=True, **config.template
-    )
+    try:
+        encoded: Any = tokenizer.apply_chat_template(
+            messages, add_generation_prompt=True, return_dict=True, **config.template
+        )
+    except (TemplateError, TypeError, ValueError) as error:
+        raise UserError(
+            f"{tokenizer.name_or_path}: its chat template fails ({' '.join(str(error).split())[:160]}): mend it, leave "
+            "out what it does not take (prompt.system, prompt.template), or set prompt.chat=false"
+        ) from error
     return list(encoded["input_ids"])
 
 

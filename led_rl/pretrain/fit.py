@@ -1,6 +1,7 @@
 """Imitation on Lightning, from a model and its documents to a run folder that transformers loads."""
 
 import dataclasses
+import logging
 import shutil
 import time
 from dataclasses import dataclass
@@ -8,20 +9,28 @@ from pathlib import Path
 from typing import Protocol
 
 import lightning
-import torch
 from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint
 
 from led_rl.config import defaults
+from led_rl.launch import is_first
+from led_rl.lock import hold
 from led_rl.models.loading import Policy
-from led_rl.pretrain.callback import ProbeCallback, ProgressBar
+from led_rl.pretrain.callback import FiniteCallback, ProbeCallback, ProgressBar, StopCallback
 from led_rl.pretrain.config import EarlyExit, OptimizerConfig
 from led_rl.pretrain.data import DocumentData
 from led_rl.pretrain.module import Imitation
+from led_rl.pretrain.saving import AtomicCheckpointIO, save_policy, saved_step
 from led_rl.probe.entropy import EntropyProbe
 from led_rl.probe.recorder import ProbeRecorder
-from led_rl.probe.tensorboard import run_logger
-from led_rl.records import Row, read_json
+from led_rl.probe.tensorboard import restore_curves, run_logger
+from led_rl.records import Row
 from led_rl.run_folder import RunFolder
+from led_rl.signals import Terminated, how_to_go_on, termination
+
+_LOG = logging.getLogger(__name__)
+
+VALIDATION_LOSS = "validation/loss_nats"  # as the module logs it
+VALIDATION_KEY = "validation_loss_nats"  # in the record, and there only once training has ended
 
 
 class FitConfig(Protocol):
@@ -68,54 +77,72 @@ def fit(policy: Policy, data: DocumentData, probe: EntropyProbe, config: FitConf
 
     A finished run that is resumed gives what it gave before. Raises ValueError if the folder holds another run.
     """
-    started = time.monotonic()
     module = Imitation(policy.model, config.optimizer, config.early_exit)  # refuses what does not fit, before a folder
     run = RunFolder(Path(config.output_dir))
-    before = read_json(run.record_file)["sessions"][-1] if config.resume and run.record_file.exists() else {}
-    seeds = {"seed": config.seed, "probe_seed": probe.config.seed}
-    run.begin(plain, seeds, config.resume, defaults(config))
-    if "validation_loss_nats" in before:
-        facts = {field.name: before[field.name] for field in dataclasses.fields(Fitted) if field.name != "path"}
-        run.finish(**facts)
-        return Fitted(path=run.path, **facts)
-    lightning.seed_everything(config.seed, verbose=False)
+    run.admit(plain, config.resume, defaults(config))
     states = run.path / "lightning"
-    last = states / "last.ckpt"
-    resumed = config.resume and last.exists()
-    step = int(torch.load(last, weights_only=True, mmap=True)["global_step"]) if resumed else 0
-    run.drop_after(step, "pretrain_step")
-    logger = run_logger(run, step, config.resume)
-    trainer = lightning.Trainer(
-        max_epochs=1,
-        accelerator=config.accelerator,
-        devices=config.devices,
-        precision=config.precision,  # type: ignore[arg-type]  # a string from the configuration; Lightning checks it
-        gradient_clip_val=config.optimizer.max_grad_norm,
-        log_every_n_steps=config.log_every,
-        logger=logger,
-        enable_progress_bar=False,  # ours says a line every half minute where there is no terminal
-        enable_model_summary=False,
-        callbacks=[
-            LearningRateMonitor("step"),
-            ModelCheckpoint(dirpath=states, filename="last", every_n_train_steps=config.checkpoint_every, save_top_k=1,
-                            enable_version_counter=False),
-            ProbeCallback(ProbeRecorder(probe, run, logger.experiment, "pretrain_step"), config.probe_every),
-            ProgressBar(),
-        ],
-    )  # fmt: skip
-    policy.model.train()
-    trainer.fit(module, data, ckpt_path=str(last) if resumed else None, weights_only=True)
-    if trainer.is_global_zero:
-        policy.model.save_pretrained(run.path)
-        policy.tokenizer.save_pretrained(run.path)
-        shutil.rmtree(states, ignore_errors=True)
-    done = Fitted(
-        path=run.path,
-        steps=trainer.global_step,
-        tokens=module.tokens_seen,
-        parameters=sum(parameter.numel() for parameter in policy.model.parameters()),
-        validation_loss_nats=float(trainer.callback_metrics["validation/loss_nats"]),
-        wall_s=round(time.monotonic() - started, 1),
-    )
-    run.finish(**{key: value for key, value in dataclasses.asdict(done).items() if key != "path"})
-    return done
+    if config.resume and (ended := run.finished(VALIDATION_KEY)):
+        if is_first():
+            shutil.rmtree(states, ignore_errors=True)  # of a process killed between its record and this
+        return _fitted(run, ended)
+    seeds = {"seed": config.seed, "probe_seed": probe.config.seed}
+    with termination() as stop, hold(run.path, "imitation"):
+        if is_first():
+            run.begin(plain, seeds, config.resume, defaults(config))
+        started = time.monotonic()
+        lightning.seed_everything(config.seed, verbose=False)
+        last = states / "last.ckpt"
+        resumed = config.resume and last.exists()
+        step = saved_step(last) if resumed else 0
+        if is_first():
+            run.drop_after(step, "pretrain_step")
+        logger = run_logger(run, step, config.resume)
+        if is_first() and config.resume:
+            restore_curves(run, logger.experiment, step, "pretrain_step", {})
+        trainer = lightning.Trainer(
+            max_epochs=1,
+            accelerator=config.accelerator,
+            devices=config.devices,
+            precision=config.precision,  # type: ignore[arg-type]  # a string from the configuration; Lightning checks it
+            gradient_clip_val=config.optimizer.max_grad_norm,
+            log_every_n_steps=config.log_every,
+            logger=logger,
+            enable_progress_bar=False,  # ours says a line every half minute where there is no terminal
+            enable_model_summary=False,
+            plugins=[AtomicCheckpointIO()],
+            callbacks=[
+                LearningRateMonitor("step"),
+                ModelCheckpoint(dirpath=states, filename="last", every_n_train_steps=config.checkpoint_every,
+                                save_top_k=1, enable_version_counter=False),
+                FiniteCallback(),
+                ProbeCallback(ProbeRecorder(probe, run, logger.experiment, "pretrain_step"), config.probe_every),
+                ProgressBar(),
+                StopCallback(stop, last),
+            ],
+        )  # fmt: skip
+        policy.model.train()
+        try:
+            with stop.postponed():
+                trainer.fit(module, data, ckpt_path=str(last) if resumed else None, weights_only=True)
+                if VALIDATION_LOSS not in trainer.callback_metrics:  # killed after its last step: this was left to do
+                    trainer.validate(module, data, verbose=False)
+                facts = {
+                    "steps": trainer.global_step,
+                    "tokens": module.tokens_seen,
+                    "parameters": sum(parameter.numel() for parameter in policy.model.parameters()),
+                    VALIDATION_KEY: float(trainer.callback_metrics[VALIDATION_LOSS]),
+                    "wall_s": round(time.monotonic() - started, 1),
+                }
+                if trainer.is_global_zero:
+                    save_policy(policy, run.path)
+                    run.finish(**facts)
+                    shutil.rmtree(states, ignore_errors=True)  # not before the model and its record are there
+        except Terminated:
+            if trainer.is_global_zero:
+                _LOG.warning("SIGTERM: step %d is saved; go on with: %s", trainer.global_step, how_to_go_on())
+            raise
+    return _fitted(run, facts)
+
+
+def _fitted(run: RunFolder, session: Row) -> Fitted:
+    return Fitted(path=run.path, **{f.name: session[f.name] for f in dataclasses.fields(Fitted) if f.name != "path"})

@@ -1,6 +1,10 @@
 """The small base model, from its configuration to a folder that transformers loads."""
 
+import os
+
+from led_rl.errors import UserError
 from led_rl.models.base import build_base_model
+from led_rl.models.config import BaseModelConfig
 from led_rl.models.loading import Policy
 from led_rl.models.tokenizer import word_tokenizer
 from led_rl.pretrain.config import PretrainConfig
@@ -16,6 +20,7 @@ def pretrain(config: PretrainConfig, plain: Row) -> Fitted:
 
     Raises ValueError on bad input, before training begins.
     """
+    _check_size(config.model)
     task = Countdown(config.countdown)
     tokenizer = word_tokenizer(task.vocabulary(), config.model.context)
     model = build_base_model(config.model, tokenizer, config.seed)
@@ -25,3 +30,14 @@ def pretrain(config: PretrainConfig, plain: Row) -> Fitted:
     probe = EntropyProbe(task, tokenizer, [tokenizer.eos_token_id], config.probe)
     task.problems("test", config.card_problems)  # raises now, and not after the training, if there are fewer
     return fit(Policy(model, tokenizer), data, probe, config, plain)
+
+
+def _check_size(model: BaseModelConfig) -> None:
+    """UserError for a shape whose weights alone, without vocabulary, are beyond this machine's memory."""
+    numbers = model.layers * (4 * model.width**2 + 3 * model.width * model.intermediate)
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if 4 * numbers > memory:
+        raise UserError(
+            f"model.layers={model.layers}, model.width={model.width}, model.intermediate={model.intermediate}: "
+            f"{4 * numbers / 2**30:,.0f} GB of weights, and {memory / 2**30:,.0f} GB of memory here: lower them"
+        )

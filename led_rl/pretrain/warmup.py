@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from led_rl.errors import UserError
 from led_rl.models.config import PromptConfig
-from led_rl.models.loading import Policy, load_policy
+from led_rl.models.loading import Policy, check_ids, load_policy
 from led_rl.models.prompting import encode_prompts
 from led_rl.pretrain.config import WarmupConfig
 from led_rl.pretrain.data import Document, DocumentData, Source
@@ -47,6 +47,7 @@ def references(task: Task, policy: Policy, prompt: PromptConfig, seed: int) -> S
             )
         prompts = encode_prompts(policy.tokenizer, [task.prompt(problem) for problem in problems], prompt)
         encoded = policy.tokenizer([str(c) for c in completions], add_special_tokens=False)["input_ids"]
+        check_ids(policy, f"task.name={task.name!r}", (token for ids in (*prompts, *encoded) for token in ids))
         end = policy.tokenizer.eos_token_id
         return [(ids, [*completion, end]) for ids, completion in zip(prompts, encoded, strict=True)]
 

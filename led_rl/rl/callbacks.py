@@ -1,14 +1,18 @@
 """What happens beside the training steps: the probe, the record, the progress."""
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
+import torch.distributed
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from led_rl.checkpoints import Checkpoint
 from led_rl.probe.recorder import ProbeRecorder
 from led_rl.progress import Progress
 from led_rl.records import append_jsonl
-from led_rl.rl.trainer import ROLLOUT_TIME
+from led_rl.rl.reward_checks import CheckedReward
+from led_rl.rl.trainer import ROLLOUT_TIME, SAMPLING
 from led_rl.run_folder import RunFolder
 
 METRICS = {
@@ -27,22 +31,32 @@ METRICS = {
     "learning_rate": "learning_rate",
     "step_time": "step_s",
     ROLLOUT_TIME: "rollout_s",
+    "rewards/pass_at_k/mean": "reward_pass_at_k",
+    "entropy_coef": "entropy_coef",
+    f"{SAMPLING}/ratio_mean": "ratio_mean",
+    f"{SAMPLING}/ratio_max": "ratio_max",
+    f"{SAMPLING}/ratio_clipped_rate": "ratio_clipped_rate",
+    f"{SAMPLING}/effective_sample_rate": "effective_sample_rate",
+    f"{SAMPLING}/explored_rate": "explored_rate",
 }
+TRAIN_TAGS = {f"train/{theirs}": ours for theirs, ours in METRICS.items()}
+"""The tags that transformers draws them under."""
 
 
 class ProbeCallback(TrainerCallback):
     """The entropy probe at step 0 and at every saved checkpoint.
 
-    A run that was killed between saving and probing is probed when it goes on, from the same weights.
+    A run that was killed between saving and probing is probed when it goes on, from the same weights; one that goes on
+    from where SIGTERM stopped it is not, for no checkpoint was due there.
     """
 
-    def __init__(self, recorder: ProbeRecorder) -> None:
-        self.recorder = recorder
+    def __init__(self, recorder: ProbeRecorder, resumed: Checkpoint | None) -> None:
+        self.recorder, self.due = recorder, resumed is None or not resumed.interrupted
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        if state.is_world_process_zero:
+        if state.is_world_process_zero and self.due:
             self.recorder.record(kwargs["model"], state.global_step)
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
@@ -51,10 +65,14 @@ class ProbeCallback(TrainerCallback):
 
 
 class RecordCallback(TrainerCallback):
-    """Training metrics to `train.jsonl`, a row a logging step, under names with their units."""
+    """Training metrics to `train.jsonl`, a row a logging step, under names with their units.
 
-    def __init__(self, run: RunFolder) -> None:
-        self.run = run
+    Samples that a reward dropped since the row before are counted in `dropped_samples`, which is left out where there
+    are none.
+    """
+
+    def __init__(self, run: RunFolder, rewards: Sequence[CheckedReward]) -> None:
+        self.run, self.rewards = run, rewards
 
     def on_log(
         self,
@@ -64,9 +82,13 @@ class RecordCallback(TrainerCallback):
         logs: dict[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
-        if not state.is_world_process_zero or not logs or "reward" not in logs:
+        if not logs or "reward" not in logs:
+            return
+        dropped = _over_processes(sum(reward.take_dropped() for reward in self.rewards))
+        if not state.is_world_process_zero:
             return
         row = {ours: logs[theirs] for theirs, ours in METRICS.items() if _finite(logs.get(theirs))}
+        row |= {"dropped_samples": dropped} if dropped else {}
         append_jsonl(self.run.train_file, [{"rl_step": state.global_step, **row}])
 
 
@@ -101,8 +123,21 @@ class ProgressBar(TrainerCallback):
     def on_train_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End its line, that others may be written below it."""
         if self.progress is not None:
             self.progress.close()
+
+
+def _over_processes(count: int) -> int:
+    """The sum of every process's count."""
+    if not (torch.distributed.is_initialized() and torch.distributed.get_world_size() > 1):
+        return count
+    counts: list[int] = [0] * torch.distributed.get_world_size()
+    torch.distributed.all_gather_object(counts, count)
+    return sum(counts)
 
 
 def _finite(value: Any) -> bool:

@@ -1,5 +1,6 @@
 """A GRPO run from its configuration to its folder."""
 
+import logging
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,24 +14,38 @@ from transformers.integrations.integration_utils import TensorBoardCallback
 from transformers.trainer_callback import PrinterCallback, ProgressCallback
 
 from led_rl.config import defaults
+from led_rl.decoding.config import EngineConfig
 from led_rl.errors import UserError
+from led_rl.launch import is_first
+from led_rl.lock import hold
 from led_rl.models.config import PromptConfig
 from led_rl.models.lens import Lens
-from led_rl.models.loading import load_policy
+from led_rl.models.loading import Policy, check_ids, load_policy
 from led_rl.models.prompting import dress, encode_prompts
 from led_rl.models.source import check_source
 from led_rl.probe.entropy import EntropyProbe
 from led_rl.probe.recorder import ProbeRecorder
-from led_rl.probe.tensorboard import run_logger
+from led_rl.probe.tensorboard import restore_curves, run_logger
 from led_rl.records import Row
-from led_rl.rl.callbacks import ProbeCallback, ProgressBar, RecordCallback
+from led_rl.rl.callbacks import TRAIN_TAGS, ProbeCallback, ProgressBar, RecordCallback
+from led_rl.rl.checkpointing import CheckpointCallback
 from led_rl.rl.config import ALL_LINEAR, LoraConfig, TrainConfig, grpo_arguments
+from led_rl.rl.finite import FiniteCallback
+from led_rl.rl.reward_checks import CheckedReward
 from led_rl.rl.rewards import CorrectReward, FormatReward, OwnReward, Reader, TraceReward
+from led_rl.rl.rollout_decoders import Sampling
+from led_rl.rl.stopping import StopCallback
 from led_rl.rl.trainer import EngineGRPOTrainer
+from led_rl.rl.transforms import PassAtKReward
+from led_rl.rl.watch import Watch
+from led_rl.rl.watch_callback import WatchCallback
 from led_rl.run_folder import RunFolder
+from led_rl.signals import Terminated, how_to_go_on, termination
 from led_rl.tasks.countdown import Countdown
 from led_rl.tasks.problem import Problem, Task
 from led_rl.tasks.registry import load_task
+
+_LOG = logging.getLogger(__name__)
 
 
 def train(config: TrainConfig, plain: Row) -> Path:
@@ -44,6 +59,11 @@ def train(config: TrainConfig, plain: Row) -> Path:
         ValueError: on any bad input, before training begins.
     """
     check_source(config.model)
+    run = RunFolder(Path(config.output_dir))
+    run.admit(plain, config.resume, defaults(config))
+    if config.resume and (ended := run.finished("rl_steps")):
+        _LOG.warning("%s ended at step %d already: there is nothing to go on with", run.path, ended["rl_steps"])
+        return run.path
     arguments = grpo_arguments(config)
     task = load_task(config.task, config.consent)
     if config.reward.trace and not isinstance(task, Countdown):
@@ -56,45 +76,71 @@ def train(config: TrainConfig, plain: Row) -> Path:
     lens.check_logits()
     problems = task.problems("train", _problems_needed(config, arguments), config.seed)
     encoded = encode_prompts(policy.tokenizer, [task.prompt(problem) for problem in problems], config.prompt)
+    check_ids(policy, f"task.name={config.task.name!r}", (token for ids in encoded for token in ids))
     reader = Reader(policy.tokenizer, problems, encoded)
     rewards: dict[str, Any] = {
         "correct": CorrectReward(task, reader),
+        "pass_at_k": PassAtKReward(CorrectReward(task, reader), config.reward.pass_at_k),
         "format": FormatReward(reader),
         "trace": TraceReward(config.task.countdown, reader),
         **{name: OwnReward(name, reader) for name in config.reward.extra_weights},
     }
     probe = EntropyProbe(task, policy.tokenizer, policy.end_tokens, config.probe, config.prompt)
+    watch = _watch(config, arguments, task, policy)
     adapters = _peft(config.lora, lens)
 
-    run = RunFolder(Path(config.output_dir))
     seeds = {"seed": config.seed, "probe_seed": config.probe.seed}
-    run.begin(plain, seeds, config.resume, defaults(config), training_problems=len(problems))
-    started = time.monotonic()
-    seed_everything(config.seed, verbose=False)
-    checkpoints = run.checkpoints()
-    resumed = checkpoints[-1] if config.resume and checkpoints else None
-    step = resumed.step if resumed else 0
-    run.drop_after(step)
-    logger = run_logger(run, step, config.resume)
-    trainer = EngineGRPOTrainer(
-        model=policy.model,
-        processing_class=policy.tokenizer,
-        args=arguments,
-        reward_funcs=[rewards[name] for name in config.reward.weights],
-        train_dataset=_dataset(task, problems, policy.tokenizer, config.prompt),
-        peft_config=adapters,
-        rollout=config.rollout,
-        callbacks=[
-            ProbeCallback(ProbeRecorder(probe, run, logger.experiment, "rl_step")),
-            RecordCallback(run),
-            ProgressBar(),
+    with termination() as stop, hold(run.path, "training"):
+        if is_first():
+            run.begin(plain, seeds, config.resume, defaults(config), training_problems=len(problems))
+        started = time.monotonic()
+        seed_everything(config.seed, verbose=False)
+        resumed = run.to_resume() if config.resume else None
+        step = resumed.step if resumed else 0
+        if is_first():
+            run.drop_after(step)
+        logger = run_logger(run, step, config.resume)
+        checked = [CheckedReward(rewards[name]) for name in config.reward.weights]
+        # transformers' filter would log the mean of the losses before in the place of a NaN.
+        arguments.logging_nan_inf_filter = False
+        trainer = EngineGRPOTrainer(
+            model=policy.model,
+            processing_class=policy.tokenizer,
+            args=arguments,
+            reward_funcs=checked,
+            train_dataset=_dataset(task, problems, policy.tokenizer, config.prompt),
+            peft_config=adapters,
+            rollout=config.rollout,
+            equal_once=config.equal_once,
+        )
+        bar = ProgressBar()
+        for callback in (
+            FiniteCallback(trainer),
+            CheckpointCallback(trainer, run, resumed),
+            StopCallback(run, stop),
+            ProbeCallback(ProbeRecorder(probe, run, logger.experiment, "rl_step"), resumed),
+            RecordCallback(run, checked),
+            bar,
             TensorBoardCallback(tb_writer=logger.experiment),
-        ],
-    )
-    trainer.remove_callback(PrinterCallback)
-    trainer.remove_callback(ProgressCallback)
-    trainer.train(resume_from_checkpoint=str(resumed.path) if resumed else None)
-    run.finish(rl_steps=trainer.state.global_step, wall_s=round(time.monotonic() - started, 1))
+        ):
+            trainer.add_callback(callback)
+        if watch is not None:
+            alarm = trainer.multiply_temperature
+            trainer.add_callback(WatchCallback(watch, config.watch, run, logger.experiment, alarm))
+        trainer.remove_callback(PrinterCallback)
+        trainer.remove_callback(ProgressCallback)
+        if is_first() and config.resume:
+            restore_curves(run, logger.experiment, step, "rl_step", TRAIN_TAGS)
+        try:
+            with stop.postponed():
+                trainer.train(resume_from_checkpoint=str(resumed.path) if resumed else None)
+                if is_first():
+                    run.finish(rl_steps=trainer.state.global_step, wall_s=round(time.monotonic() - started, 1))
+        except Terminated:
+            bar.close()
+            if is_first():
+                _LOG.warning("SIGTERM: step %d is saved; go on with: %s", trainer.state.global_step, how_to_go_on())
+            raise
     return run.path
 
 
@@ -105,6 +151,22 @@ def _problems_needed(config: TrainConfig, arguments: Any) -> int:
     rows: int = arguments.generation_batch_size // arguments.num_generations
     generations = -(-arguments.max_steps * arguments.gradient_accumulation_steps // arguments.steps_per_generation)
     return max(1, rows * int(-(-generations // arguments.num_iterations)))
+
+
+def _watch(config: TrainConfig, arguments: Any, task: Task, policy: Policy) -> Watch | None:
+    if config.watch.problems == 0:
+        return None
+    limits = EngineConfig(arguments.max_completion_length, config.rollout.max_rows, config.rollout.max_batch_tokens)
+    return Watch(
+        task,
+        policy.tokenizer,
+        policy.end_tokens,
+        config.watch,
+        config.probe.problems,
+        Sampling.of(arguments),
+        limits,
+        config.prompt,
+    )
 
 
 def _dataset(

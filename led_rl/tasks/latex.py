@@ -86,7 +86,7 @@ def unwrapped(text: str) -> str:
     """
     for _ in range(len(text)):
         found = re.match(rf"(?:{STYLE})?\{{", text)
-        if found is None or group(text, found.end() - 1) != text[found.end() - 1 :]:
+        if found is None or depth(text) is None or group(text, found.end() - 1) != text[found.end() - 1 :]:
             found = re.fullmatch(r"(\*\*|__?)([^*_]+)\1", text)  # Markdown's bold and italic
             if found is None:
                 return text

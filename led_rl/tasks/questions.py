@@ -4,12 +4,14 @@ import os
 import threading
 import time
 from collections.abc import Sequence
+from pathlib import Path
 
 from led_rl.tasks.grader_process import MATH
 from led_rl.tasks.sympy_input import angles_as_radians, for_sympy, letter_case_differs, letters_apart, refusal
 
 MAX_QUESTIONS = 60
-BUDGET_S = 1.0  # of the child's time, for all questions together
+BUDGET_S = 1.0  # of the child's CPU time, for all questions together
+LEAST_S = 0.05
 
 
 class UnreadableError(Exception):
@@ -64,12 +66,12 @@ class Questions:
         return reply["verdict"] == "equal"
 
     def _ask(self, request: dict[str, object]) -> dict[str, object] | None:
-        """The child's reply in what is left of the time. Waiting for another thread's turn does not use it up."""
+        """The child's reply in what is left of the time. Waiting, for threads or the machine, uses up none."""
         with _TURN.lock:
             MATH.start()
-            start = time.monotonic()
-            reply = MATH.ask(request, wall_s=max(0.05, BUDGET_S - self._spent_s))
-            self._spent_s += time.monotonic() - start
+            server, before = MATH.pid, _cpu_s(MATH.pid)
+            reply = MATH.ask(request, wall_s=max(LEAST_S, BUDGET_S - self._spent_s))
+            self._spent_s += _cpu_s(server) - before if MATH.pid == server else BUDGET_S
         return reply
 
 
@@ -85,3 +87,12 @@ class _Turn:
 
 
 _TURN = _Turn()
+
+
+def _cpu_s(server: int | None) -> float:
+    """CPU seconds of the server and of its children that have ended; the wall clock where that cannot be read."""
+    try:
+        fields = Path(f"/proc/{server}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+    except OSError:
+        return time.monotonic()
+    return sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")

@@ -120,6 +120,8 @@ def _interval(text: str) -> tuple[str, str] | None:
     parts = split_top(text, _ORDER_SIGN)
     if not signs or len(parts) != len(signs) + 1 or len({sign[0] for sign in signs}) != 1:
         return None
+    if any(len(items(part, bracketed=True)) > 1 for part in parts):
+        return None
     if signs[0][0] == ">":
         signs = [sign.replace(">", "<") for sign in reversed(signs)]
         parts.reverse()

@@ -110,6 +110,7 @@ def parse_unit(text: str) -> str | None:
         return None
     powers: Counter[str] = Counter()
     sign, before, last = 1, 1, ""
+    below_comes = False
     for token in tokens:
         if isinstance(token, int):  # an exponent
             if not last or before != 1:
@@ -119,7 +120,7 @@ def parse_unit(text: str) -> str | None:
         elif token in ("/", "per"):
             if before != 1:
                 return None
-            sign, last = -1, ""
+            sign, last, below_comes = -1, "", True
         elif token == "*":
             last = ""
         elif token in _POWER_BEFORE:
@@ -132,10 +133,10 @@ def parse_unit(text: str) -> str | None:
         elif (name := _name(token)) is not None:
             for part, power in _parts(name):
                 powers[part] += sign * before * power
-            before, last = 1, name
+            before, last, below_comes = 1, name, False
         else:
             return None
-    if before != 1 or (sign < 0 and not any(power < 0 for power in powers.values())):
+    if before != 1 or below_comes:
         return None
     return " ".join(name if power == 1 else f"{name}^{power}" for name, power in sorted(powers.items()) if power)
 

@@ -2,10 +2,11 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from led_rl.arm_card import CHANGE, ArmCard
 from led_rl.decoding.config import Matched
+from led_rl.decoding.led import LED
 from led_rl.decoding.samplers import Sampler
 from led_rl.errors import UserError
 from led_rl.models.lens import Lens
@@ -13,6 +14,23 @@ from led_rl.models.lens import Lens
 Build = Callable[[float, Lens, tuple[int, ...]], Sampler]
 """(temperature, model, tokens that are always fed as themselves: end tokens and `</think>`) -> sampler. UserError if
 the model is too small for the arm."""
+
+
+@dataclass(frozen=True)
+class Served:
+    """An arm as a request to vLLM, for arms that it can run: sampling, greedy decoding, or its LED plugin.
+
+    Attributes:
+        greedy: no sampling, and nothing below matters.
+        top_k: tokens kept by vLLM's own truncation; 0 keeps all.
+        led: settings for the plugin; None: vLLM's own sampling.
+        control: the plugin's control, instead of LED itself.
+    """
+
+    greedy: bool = False
+    top_k: int = 0
+    led: LED | None = None
+    control: Literal["explore_final"] | None = None
 
 
 @dataclass(frozen=True)
@@ -26,6 +44,7 @@ class Arm:
         alone: it feeds mixtures of embeddings, so it cannot share the engine's rows with other arms.
         weights: the policy's share of the weights that are decoded, the rest being the run's base (WiSE-FT); 1: the
             policy as it is.
+        served: the same as a request to vLLM; None: led_rl's own engine alone can run it.
     """
 
     card: ArmCard
@@ -33,6 +52,7 @@ class Arm:
     needs_base: bool = False
     alone: bool = False
     weights: float = 1.0
+    served: Served | None = None
 
     @property
     def reads_base(self) -> bool:
