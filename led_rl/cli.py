@@ -109,6 +109,14 @@ def dispatch(name: str, commands: Mapping[str, Command[Any]], argv: Sequence[str
     return _end(f"error: {name} takes one of {', '.join(commands)} first, and {given} was given", BAD_INPUT)
 
 
+def guarded(main: Callable[[Sequence[str] | None], int], argv: Sequence[str] | None = None) -> int:
+    """Run a developer's script that reads its own options; bad input (UserError) becomes one line and exit code 2."""
+    try:
+        return main(argv)
+    except UserError as error:
+        return _end(f"error: {error}", BAD_INPUT)
+
+
 SCRIPTS = {
     "led-train": "train_grpo.py",
     "led-eval": "eval_led.py",

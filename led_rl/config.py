@@ -59,7 +59,7 @@ def parse(
     values = {key: value for key, value in vars(config).items() if key != "config"}
     plain = parsed.clone(with_meta=False).as_dict()
     plain.pop("config", None)
-    _refuse_consent_of_files(plain.get("consent") or {}, arguments)
+    _refuse_consent_of_files(plain, arguments)
     return kind(**values), plain
 
 
@@ -73,15 +73,16 @@ def preset(kind: type, argv: Sequence[str], default_file: Path | None = None) ->
     return values, file
 
 
-def _refuse_consent_of_files(consent: dict[str, Any], arguments: Sequence[str]) -> None:
-    """UserError if the options have a consent (`led_rl.tasks.consent`) that no argument of the command gives."""
+def _refuse_consent_of_files(plain: dict[str, Any], arguments: Sequence[str]) -> None:
+    """UserError if the options let something run (`led_rl.tasks.consent`) that no argument of the command lets run."""
+    given = {f"consent.{name}": value for name, value in (plain.get("consent") or {}).items()}
+    given["trust_remote_code"] = plain.get("trust_remote_code", False)
     named = {argument.split("=")[0] for argument in arguments}
-    for name, given in consent.items():
-        option = f"--consent.{name}"
-        if given and not named & {option, "--consent"}:
+    for name, value in given.items():
+        if value and not named & {f"--{name}", f"--{name.split('.')[0]}"}:
             raise UserError(
-                f"consent.{name} is given in a file: consent is taken from the command line only; remove it there, and "
-                f"add {option} true to the command if you agree"
+                f"{name} is given in a file: consent is taken from the command line only; remove it there, and add "
+                f"--{name} true to the command if you agree"
             )
 
 

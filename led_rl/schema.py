@@ -283,6 +283,46 @@ class ChangeRow(TypedDict):
 
 
 @with_config(CLOSED)
+class AboveFrontier(TypedDict):
+    """How far an arm lies above the frontier of something cheaper, at equal pass@1 (`led_rl.scores.envelope`)."""
+
+    difference: Annotated[float, "pass@k above it, a fraction"]
+    ci95: Interval
+    p: Annotated[float | None, "two-sided, from the resamples"]
+    p_holm: Annotated[float | None, "the same, adjusted over all arms and temperatures of the step"]
+
+
+@with_config(CLOSED)
+class RecoveryRow(TypedDict):
+    """`eval/recovery.jsonl`: what an arm gives back of the pass@k that RL took, and at what price in pass@1.
+
+    Over one run in a run's folder; over all runs of a recipe in a study's, runs and problems both resampled.
+    """
+
+    recipe: Annotated[str, "what was trained how; `run` in a run's folder"]
+    rl_step: int
+    arm: str
+    top_k: int | None
+    label: str
+    group: str
+    temperature: float
+    reference_temperature: Annotated[float, "at which plain sampling says what RL gained and lost"]
+    k: Annotated[int, "of pass@k, 16 where it was measured"]
+    pass_at_1: float
+    pass_at_k: float
+    pass_at_k_lost: Annotated[float, "base minus policy, plain sampling"]
+    pass_at_1_gained: Annotated[float, "policy minus base, plain sampling"]
+    share_recovered: Annotated[float | None, "fraction of the loss given back; null where no loss is shown"]
+    ci95: Annotated[list[float] | None, "of the share, runs and problems resampled"]
+    t_ci95: Annotated[list[float] | None, "of the share, Student's over runs; null for one run"]
+    pass_at_1_price: Annotated[float, "plain minus arm, a fraction"]
+    price_ci95: Interval
+    above: Annotated[dict[str, AboveFrontier], "by frontier: top_k (truncation alone), led (as published), wise"]
+    runs: int
+    problems: int
+
+
+@with_config(CLOSED)
 class CountsCell(CellKey):
     """Right samples of a cell's problems, in the order of the record's `problem_ids`."""
 
@@ -459,6 +499,7 @@ FILES: dict[str, type] = {
     "eval/slopes.jsonl": SlopeRow,
     "eval/changes.jsonl": ChangeRow,
     "eval/counts.json.gz": CountsRecord,
+    "eval/recovery.jsonl": RecoveryRow,
     "eval/decisions.json": DecisionsRecord,
     "eval/decisions.jsonl": DecisionRow,
     "eval/decisions_positions.jsonl": DecisionPositionRow,
@@ -554,7 +595,7 @@ This page is made by `python -m led_rl.schema`; a test holds it to the code.
 
 def page() -> str:
     """docs/records.md."""
-    nested = [Session, ArmRecord, ModelRecord, CountsCell, Estimate, InspectedToken]
+    nested = [Session, ArmRecord, ModelRecord, CountsCell, AboveFrontier, Estimate, InspectedToken]
     parts = [_HEAD]
     for name, kind in FILES.items():
         parts.append(f"## `{name}`\n\n{_purpose(kind)}\n\n{_keys(kind)}\n")

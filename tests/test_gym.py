@@ -261,7 +261,7 @@ def test_jail_and_guard_change_no_score():
     for name in sorted(set(DATASETS) - {"composite"}):  # which is made of others
         dataset = reasoning_gym.create_dataset(name, seed=7, size=3 if name not in EVALUATING else 12)
         request = {"dataset": name, "options": {}}
-        assert gym._JAILED.ask({**request, "kind": "load"}, wall_s=120) == {"verdict": "loaded"}
+        assert gym._JAILED.ask({**request, "kind": "load"}, wall_s=120)["verdict"] == "loaded"
         for entry in dataset:
             asked = {**request, "kind": "score", "answer": entry["answer"], "entry": gym.packed(entry)}
             try:
@@ -269,4 +269,4 @@ def test_jail_and_guard_change_no_score():
             except Exception as error:
                 assert gym._JAILED.ask(asked)["error"].startswith(type(error).__name__)
             else:
-                assert gym._JAILED.ask(asked) == {"score": score}, name
+                assert gym._JAILED.ask(asked)["score"] == score, name

@@ -26,8 +26,11 @@ def run(config: EvalConfig, plain: Row) -> None:
     if int(os.environ.get("LOCAL_RANK", "0")) > 0:
         return
     from led_rl.commands.scores_table import print_scores
+    from led_rl.eval.inspect import inspect, inspection_after
     from led_rl.report.build import build_report
 
+    if config.inspect:
+        inspect(inspection_after(config))
     page = build_report(home, home / "report")
     print_scores(home / "eval")
     print(f"report: {page}")
@@ -50,6 +53,7 @@ main = Command(
     examples="""
 led-eval --ckpt checkpoints/countdown_grpo
 led-eval --ckpt checkpoints/countdown_grpo --arms plain top_k led_norm --temperatures 0.6 1.0
+led-eval --ckpt checkpoints/countdown_grpo --inspect 20
 led-eval --ckpt checkpoints/base_countdown --num_problems 500
 """,
     rehearse=rehearse,

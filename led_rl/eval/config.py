@@ -34,6 +34,7 @@ class EvalConfig:
         split: train, validation or test
         seed: seed of problems and samples
         steps: evaluate only these steps of a run; none: all
+        inspect: so many problems are kept token by token for the report, at the first and the last step; 0: none
         output_dir: where eval/ and report/ go; none: the run folder, or checkpoints/<model>;
             checkpoints/eval_<model> for a model that is shipped
         task: the task; none: the run's
@@ -61,6 +62,7 @@ class EvalConfig:
     split: Split = "test"
     seed: int = 0
     steps: list[int] | None = None
+    inspect: int = 0
     output_dir: str | None = None
     task: TaskConfig | None = None
     prompt: PromptConfig | None = None
@@ -84,6 +86,8 @@ class EvalConfig:
             raise UserError(
                 f"num_problems={self.num_problems}, num_samples={self.num_samples}: both must be at least 1"
             )
+        if self.inspect < 0:
+            raise UserError(f"inspect={self.inspect}: a number of problems, or 0 for none")
         EngineConfig(1 if self.max_new_tokens is None else self.max_new_tokens, self.max_rows, self.max_batch_tokens)
         if not self.temperatures or len(set(self.temperatures)) != len(self.temperatures):
             raise UserError(f"temperatures={self.temperatures}: name at least one, each once")

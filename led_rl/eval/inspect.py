@@ -22,7 +22,7 @@ from led_rl.decoding.led_sampler import LEDSampler
 from led_rl.decoding.randomness import sample_key
 from led_rl.decoding.samplers import Sampler
 from led_rl.errors import UserError
-from led_rl.eval.config import PRECISIONS
+from led_rl.eval.config import PRECISIONS, EvalConfig
 from led_rl.eval.inspect_config import InspectConfig
 from led_rl.eval.plan import hard_tokens, recorded_budget
 from led_rl.eval.replay import replay
@@ -53,9 +53,11 @@ def inspect(config: InspectConfig) -> Path:
     """
     targets = _ends(find_targets(config.ckpt, config.steps), config)
     recorded = targets.run.config() if targets.run else {}
-    task_config = recorded_task(recorded)
-    check_recorded_task(task_config, config.consent)
+    task_config = config.task or recorded_task(recorded)
+    if config.task is None:
+        check_recorded_task(task_config, config.consent)
     task = load_task(task_config, config.consent)
+    dress = config.prompt or PromptConfig(**recorded.get("prompt", {}))
     budget = config.max_new_tokens or recorded_budget(recorded)
     folder = (Path(config.output_dir) if config.output_dir else targets.home) / "eval"
     policy = load_policy(targets.models[0].source, PRECISIONS[config.precision], config.trust_remote_code)
@@ -63,6 +65,8 @@ def inspect(config: InspectConfig) -> Path:
     settings = {
         **{key: value for key, value in dataclasses.asdict(config).items() if key not in _NO_SETTINGS},
         "arm": arms[-1].name,
+        "task": dataclasses.asdict(task_config),
+        "prompt": dataclasses.asdict(dress),
         "max_new_tokens": budget,
     }
     record = _record(folder, settings, arms)
@@ -73,9 +77,7 @@ def inspect(config: InspectConfig) -> Path:
     for target in tqdm(missing, desc="inspect", unit="checkpoint"):
         policy = load_policy(target.source, PRECISIONS[config.precision], config.trust_remote_code)
         fabric.to_device(policy.model)
-        prompts = encode_prompts(
-            policy.tokenizer, [task.prompt(one) for one in problems], PromptConfig(**recorded.get("prompt", {}))
-        )
+        prompts = encode_prompts(policy.tokenizer, [task.prompt(one) for one in problems], dress)
         with fabric.autocast():
             rows = _rows(target, task, problems, prompts, policy, arms, config, budget)
         fit(rows, share)
@@ -83,6 +85,28 @@ def inspect(config: InspectConfig) -> Path:
         record["models"][target.checkpoint] = {"source": target.source, "fingerprint": fingerprint(target.source)}
         write_json(folder / "inspect.json", record)
     return folder.parent
+
+
+def inspection_after(config: EvalConfig) -> InspectConfig:
+    """What `--inspect` of an evaluation asks for: its own models, task, split and seed, its LED arm, near T = 1."""
+    cards = {arm.name: arm.card for arm in resolve(config.arms, config.matched)} if config.arms else {}
+    return InspectConfig(
+        ckpt=config.ckpt,
+        steps=config.steps,
+        problems=config.inspect,
+        arm=next((name for name, card in cards.items() if card.family == LED), None),
+        temperature=min(config.temperatures, key=lambda temperature: (abs(temperature - 1), temperature)),
+        split=config.split,
+        seed=config.seed,
+        task=config.task,
+        prompt=config.prompt,
+        output_dir=config.output_dir,
+        max_new_tokens=config.max_new_tokens,
+        accelerator=config.accelerator,
+        precision=config.precision,
+        trust_remote_code=config.trust_remote_code,
+        consent=config.consent,
+    )
 
 
 def fit(rows: Sequence[InspectedRow], most_bytes: float) -> None:
@@ -110,6 +134,10 @@ def _arms(config: InspectConfig, policy: Policy) -> list[Arm]:
     arms = resolve(list(dict.fromkeys((PLAIN, name))), Matched())
     if arms[-1].card.family != LED:
         raise UserError(f"arm={name!r}: an inspection shows LED beside plain sampling; name a LED arm such as led_norm")
+    if arms[-1].needs_base:
+        raise UserError(
+            f"arm={name!r} runs the base beside the policy, which an inspection does not: name another LED arm"
+        )
     led = _samplers(arms, config, policy)[-1]
     if not isinstance(led, LEDSampler) or led.led.readout != "cumulative":
         raise UserError(f"arm={name!r}: only the cumulative readout can be shown layer by layer; name another LED arm")

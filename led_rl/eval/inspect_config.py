@@ -3,8 +3,10 @@
 from dataclasses import dataclass, field
 
 from led_rl.errors import UserError
+from led_rl.models.config import PromptConfig
 from led_rl.tasks.consent import Consent
 from led_rl.tasks.problem import SPLITS, Split
+from led_rl.tasks.registry import TaskConfig
 
 
 @dataclass(frozen=True)
@@ -23,6 +25,8 @@ class InspectConfig:
         max_megabytes: most of all records together; beyond it the surest tokens lose their table of layers
         split: train, validation or test
         seed: seed of problems and samples
+        task: the task; none: the run's
+        prompt: system prompt and options of the chat template; none: the run's
         output_dir: where eval/ and report/ go; none: the run folder, or checkpoints/<model>
         max_new_tokens: budget of a sample; none: the run's completion length
         accelerator: Fabric's: auto, cpu, cuda, mps
@@ -42,6 +46,8 @@ class InspectConfig:
     max_megabytes: float = 5.0
     split: Split = "test"
     seed: int = 0
+    task: TaskConfig | None = None
+    prompt: PromptConfig | None = None
     output_dir: str | None = None
     max_new_tokens: int | None = None
     accelerator: str = "auto"

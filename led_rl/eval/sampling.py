@@ -19,6 +19,7 @@ from led_rl.eval.targets import Target
 from led_rl.models.prompting import answered, decode
 from led_rl.records import append_jsonl
 from led_rl.schema import SampleRow, iter_rows
+from led_rl.signals import Stop, Terminated
 from led_rl.tasks.problem import Grade, Problem, Task
 
 FLUSH_S = 5.0
@@ -108,9 +109,11 @@ class Rollouts:
         engine: SamplingEngine,
         tokenizer: PreTrainedTokenizerBase,
         missing: Sequence[Missing],
+        stop: Stop,
     ) -> Iterator[int]:
         """Sample, grade and append; yields the number of samples after each append. The engine has one sampler for each
-        of the settings, in their order. Where it fails, what it had finished is appended first."""
+        of the settings, in their order. Where it fails, what it had finished is appended first; SIGTERM lets an append
+        come to its end, and what is sampled be appended."""
         groups: dict[str, list[Missing]] = defaultdict(list)
         for one in missing:
             groups[one.problem.id].append(one)
@@ -162,12 +165,17 @@ class Rollouts:
             for completion in engine.stream(prompts):
                 ready.append(completion)
                 if time.monotonic() - since >= FLUSH_S:
-                    yield append()
-                    ready, since = [], time.monotonic()
-        except UserError:
-            append()
+                    with stop.postponed():
+                        count = append()
+                        ready, since = [], time.monotonic()
+                    yield count
+        except (Terminated, UserError):
+            if ready:
+                append()
             raise
-        yield append()
+        with stop.postponed():
+            count = append()
+        yield count
 
     def _graded(
         self, problem: Problem, completion: Completion, tokenizer: PreTrainedTokenizerBase

@@ -17,6 +17,7 @@ from transformers import AutoConfig, AutoTokenizer, GenerationConfig, PreTrained
 
 from led_rl.errors import UserError
 from led_rl.eval.config import PRECISIONS, EvalConfig
+from led_rl.eval.launch import writing
 from led_rl.eval.plan import Plan, load_target
 from led_rl.eval.record import check_record, extended_record, record_problems, shared_settings
 from led_rl.eval.sampling import Rollouts, SamplingEngine, Setting
@@ -72,33 +73,37 @@ def evaluate_with_vllm(config: EvalConfig, plan: Plan) -> Path:
     prompts = encode_prompts(card.tokenizer, [plan.task.prompt(problem) for problem in problems], plan.prompt)
     encoded = {problem.id: ids for problem, ids in zip(problems, prompts, strict=True)}
     asked = None if config.vllm_url is None else _servers(config.vllm_url, plan, config, budget, prompts[0])
-    record = extended_record(config, plan, settings, problems, processes=1)
-    write_json(plan.eval_dir / "eval.json", record)
-    record_problems(plan.eval_dir, plan.task, problems)
-    rollouts = Rollouts(plan.task, problems, encoded, config.num_samples, config.seed)
-    passes = [
-        [Setting(target, arm, t) for arm in plan.arms for t in config.temperatures] for target in plan.targets.models
-    ]
-    missing = [rollouts.missing([setting.finished(plan.eval_dir) for setting in settings]) for settings in passes]
-    longest = max(len(ids) for ids in prompts) + plan.max_new_tokens
-    with tqdm(total=sum(len(one.settings) for left in missing for one in left), desc="evaluate", unit="sample") as bar:
-        for together, left in zip(passes, missing, strict=True):
-            if not left:
-                continue
-            target = together[0].target
-            bar.set_postfix_str(target.checkpoint)
-            engine: SamplingEngine
-            if asked is not None:
-                servers, names = zip(*asked[target], strict=True)
-                engine = ServedEngine(servers, names, together, config.matched, budget)
-                for count in rollouts.write(plan.eval_dir, 0, together, engine, card.tokenizer, left):
-                    bar.update(count)
-                continue
-            with _local(target, config, depth, longest) as llm:
-                engine = LocalEngine(llm, together, config.matched, budget)
-                for count in rollouts.write(plan.eval_dir, 0, together, engine, card.tokenizer, left):
-                    bar.update(count)
-    show_scores(plan.eval_dir.parent, score(plan.eval_dir).results)
+    with writing(plan.eval_dir) as stop:
+        record = extended_record(config, plan, settings, problems, processes=1)
+        write_json(plan.eval_dir / "eval.json", record)
+        record_problems(plan.eval_dir, plan.task, problems)
+        rollouts = Rollouts(plan.task, problems, encoded, config.num_samples, config.seed)
+        passes = [
+            [Setting(target, arm, t) for arm in plan.arms for t in config.temperatures]
+            for target in plan.targets.models
+        ]
+        missing = [rollouts.missing([setting.finished(plan.eval_dir) for setting in settings]) for settings in passes]
+        longest = max(len(ids) for ids in prompts) + plan.max_new_tokens
+        with tqdm(
+            total=sum(len(one.settings) for left in missing for one in left), desc="evaluate", unit="sample"
+        ) as bar:
+            for together, left in zip(passes, missing, strict=True):
+                if not left:
+                    continue
+                target = together[0].target
+                bar.set_postfix_str(target.checkpoint)
+                engine: SamplingEngine
+                if asked is not None:
+                    servers, names = zip(*asked[target], strict=True)
+                    engine = ServedEngine(servers, names, together, config.matched, budget)
+                    for count in rollouts.write(plan.eval_dir, 0, together, engine, card.tokenizer, left, stop):
+                        bar.update(count)
+                    continue
+                with _local(target, config, depth, longest) as llm:
+                    engine = LocalEngine(llm, together, config.matched, budget)
+                    for count in rollouts.write(plan.eval_dir, 0, together, engine, card.tokenizer, left, stop):
+                        bar.update(count)
+        show_scores(plan.eval_dir.parent, score(plan.eval_dir).results)
     return plan.eval_dir.parent
 
 

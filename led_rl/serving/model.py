@@ -20,11 +20,10 @@ import torch
 from torch import Tensor
 
 from led_rl.errors import UserError
-from led_rl.serving.plugin import ARCHITECTURES, PREFIX
+from led_rl.serving.plugin import ARCHITECTURES, PREFIX, READOUT_VALUES
 
 # The processor finds the model that works for the same engine here, by the engine's `instance_id`.
 _MODELS: "weakref.WeakValueDictionary[str, LEDModel]" = weakref.WeakValueDictionary()
-READOUT_VALUES = 2**27  # logits held at once by a readout: 0.5 GB in float32
 
 
 def model_of(instance_id: str) -> "LEDModel":

@@ -53,6 +53,7 @@ ARCHITECTURES = (
     "TeleFLMForCausalLM",
 )
 PREFIX = "Led"
+READOUT_VALUES = 2**27  # logits held at once by a readout: 0.5 GiB in float32
 
 
 def register() -> None:
