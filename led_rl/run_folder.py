@@ -19,7 +19,7 @@ import platform
 import shlex
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -153,7 +153,7 @@ class RunFolder:
 def provenance(seeds: Mapping[str, int]) -> Row:
     """What made a record: command, git sha, versions, seeds, machine, time."""
     return {
-        "command": shlex.join([Path(sys.executable).name, *sys.argv]),
+        "command": command_line(sys.argv[1:]),
         "git_sha": _git("rev-parse", "HEAD"),
         "git_dirty": bool(_git("status", "--porcelain", "--untracked-files=no")),
         "versions": {"python": platform.python_version(), **_versions()},
@@ -161,6 +161,22 @@ def provenance(seeds: Mapping[str, int]) -> Row:
         "machine": {"platform": platform.platform(), "processor": _processor(), "cpus": os.cpu_count()},
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
     }
+
+
+def command_line(arguments: Sequence[str], name: str | None = None) -> str:
+    """This process's command with these arguments, as it is typed: `python scripts/x.py ..`, `led-train ..`.
+
+    Args:
+        arguments: what follows the command.
+        name: the console command, for a process that was not started as one of ours.
+    """
+    program = Path(sys.argv[0])
+    if program.resolve().parent == Path(__file__).resolve().parent / "commands":  # python -m led_rl.commands.<name>
+        return f"led-{program.stem.replace('_', '-')} {shlex.join(arguments)}".rstrip()
+    if program.suffix == ".py":
+        return shlex.join([Path(sys.executable).name, sys.argv[0], *arguments])
+    own = program.name if program.name.startswith("led-") or name is None else name
+    return f"{own} {shlex.join(arguments)}".rstrip()
 
 
 def owner(checkpoint: Path) -> RunFolder | None:

@@ -10,7 +10,7 @@ import yaml
 from led_rl.config import parse
 from led_rl.errors import UserError
 from led_rl.eval.config import EvalConfig
-from led_rl.pretrain.warmup import WarmupConfig
+from led_rl.pretrain.config import WarmupConfig
 from led_rl.records import read_jsonl
 from led_rl.rl.config import TrainConfig
 from led_rl.run_folder import RunFolder
@@ -86,20 +86,20 @@ def test_a_file_of_options_gives_no_consent(kind, tmp_path):
     path = tmp_path / "options.yaml"
     path.write_text("consent:\n  run_code: true\n")
     with pytest.raises(UserError, match=r"consent\.run_code is given in a file.*add --consent\.run_code true"):
-        parse(kind, "", ["--config", str(path), *needed])
+        parse(kind, ["--config", str(path), *needed])
     with pytest.raises(UserError, match=r"consent\.run_code is given in a file"):
-        parse(kind, "", ["--config", str(path), *needed, "--consent.recorded_task", "true"])
+        parse(kind, ["--config", str(path), *needed, "--consent.recorded_task", "true"])
     for option in (["--consent.run_code", "true"], ["--consent.run_code=true"]):
-        config, _ = parse(kind, "", ["--config", str(path), *needed, *option])
+        config, _ = parse(kind, ["--config", str(path), *needed, *option])
         assert config.consent == Consent(run_code=True)
-        config, _ = parse(kind, "", [*needed, *option])
+        config, _ = parse(kind, [*needed, *option])
         assert config.consent == Consent(run_code=True)
-    assert parse(kind, "", needed)[0].consent == Consent()
+    assert parse(kind, needed)[0].consent == Consent()
     path.write_text("trust_remote_code: true\n")
     with pytest.raises(UserError, match=r"trust_remote_code is given in a file.*add --trust_remote_code true"):
-        parse(kind, "", ["--config", str(path), *needed])
+        parse(kind, ["--config", str(path), *needed])
     for option in (["--trust_remote_code", "true"], ["--trust_remote_code"]):
-        assert parse(kind, "", ["--config", str(path), *needed, *option])[0].trust_remote_code
+        assert parse(kind, ["--config", str(path), *needed, *option])[0].trust_remote_code
 
 
 def test_consent_is_not_recorded_and_a_run_goes_on_with_or_without(tmp_path):

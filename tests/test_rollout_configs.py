@@ -51,7 +51,7 @@ def test_a_rival_is_the_default_run_but_for_what_it_is_named_after(name):
 
 @pytest.mark.parametrize("name", RIVALS)
 def test_trl_takes_it(name, tmp_path):
-    config, _ = parse(TrainConfig, "", ["--config", str(CONFIGS / "rollouts" / f"{name}.yaml")])
+    config, _ = parse(TrainConfig, ["--config", str(CONFIGS / "rollouts" / f"{name}.yaml")])
     arguments = grpo_arguments(config)
     for key, value in RIVALS[name].items():
         group, field = key.split(".")
@@ -60,7 +60,7 @@ def test_trl_takes_it(name, tmp_path):
 
 def test_the_study_is_what_its_plan_says():
     """Two recipes x (five seeds of three arms, three of the rest), seed by seed; every run one that TRL takes."""
-    study, _ = parse(MatrixConfig, "", ["--config", str(CONFIGS / "rollouts" / "study.yaml")])
+    study, _ = parse(MatrixConfig, ["--config", str(CONFIGS / "rollouts" / "study.yaml")])
     names = [cell.name for cell in study.cells]
     seeds = {"plain": 5, "led": 5, "led_corrected": 5, "latent": 3, "entropy": 3, "kl": 3}
     expected = {
@@ -71,7 +71,7 @@ def test_the_study_is_what_its_plan_says():
     for cell in study.cells:
         recipe, seed = cell.name.split("_", 1)[0], int(cell.name.rsplit("_", 1)[1])
         command = next(line for line in stages(study, replace(cell, model="checkpoints/base_countdown")))
-        config, _ = parse(TrainConfig, "", command[2:])
+        config, _ = parse(TrainConfig, command[3:])
         assert (config.seed, config.lora.r) == (seed, 64 if recipe == "default" else 0)
         assert cell.model == ("checkpoints/base_countdown" if recipe == "default" else "usual")
         arguments = grpo_arguments(config)

@@ -13,8 +13,8 @@ from safetensors.torch import load_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from transformers import TrainerControl, TrainerState
 
-from led_rl.config import guarded
-from led_rl.decoding.engine import Engine, EngineConfig
+from led_rl.decoding.config import EngineConfig
+from led_rl.decoding.engine import Engine
 from led_rl.errors import UserError
 from led_rl.models.lens import Lens
 from led_rl.models.prompting import answered, decode
@@ -42,7 +42,7 @@ def train(output_dir, *more):
     script = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(script)
     base = str(ROOT / "checkpoints" / "base_countdown")
-    assert guarded(script.main, ["--model", base, "--output_dir", str(output_dir), *RUN, *more]) == 0
+    assert script.main(["--model", base, "--output_dir", str(output_dir), *RUN, *more]) == 0
     return output_dir
 
 

@@ -18,8 +18,9 @@ from torch import Tensor, nn
 from torch.nn.functional import linear, scaled_dot_product_attention
 from transformers import GenerationConfig
 
+from led_rl.decoding.config import EngineConfig
 from led_rl.decoding.controls import ExploreFinal
-from led_rl.decoding.engine import Completion, Engine, EngineConfig, Prompt
+from led_rl.decoding.engine import Completion, Engine, Prompt
 from led_rl.decoding.led import LED, PRESETS
 from led_rl.decoding.led_sampler import LEDSampler
 from led_rl.decoding.randomness import sample_key

@@ -6,9 +6,8 @@ their samples are the same, wholly or up to some token, and are computed once.
 
 from pathlib import Path
 
-from tqdm.auto import tqdm
-
-from led_rl.decoding.engine import Engine, EngineConfig
+from led_rl.decoding.config import EngineConfig
+from led_rl.decoding.engine import Engine
 from led_rl.eval.config import EvalConfig
 from led_rl.eval.launch import launch, share_of, writing
 from led_rl.eval.plan import decoded, hard_tokens, joint_passes, lens_of, load_target, plan_evaluation
@@ -19,6 +18,7 @@ from led_rl.eval.vllm_evaluate import evaluate_with_vllm
 from led_rl.eval.vllm_sampling import VLLM
 from led_rl.models.lens import Lens
 from led_rl.models.prompting import encode_prompts, think_tokens
+from led_rl.progress import Progress
 from led_rl.records import write_json
 from led_rl.scores.scoring import score
 
@@ -57,7 +57,7 @@ def evaluate(config: EvalConfig) -> Path:
         missing = [rollouts.missing([setting.finished(plan.eval_dir) for setting in settings]) for settings in passes]
         fabric.barrier()  # every process has read what is done before any writes more
         total = sum(len(one.settings) for left in missing for one in left)
-        bar = tqdm(total=total, desc="evaluate", unit="sample", disable=not fabric.is_global_zero)
+        progress = Progress(total, "evaluate", "sample", show=fabric.is_global_zero)
         loaded = first
         if base is not None:
             fabric.to_device(base.model)
@@ -70,7 +70,7 @@ def evaluate(config: EvalConfig) -> Path:
             model = decoded(together[0].arm, policy, base)
             fabric.to_device(model.model)
             arms = dict.fromkeys(setting.arm.key for setting in together)
-            bar.set_postfix_str(f"{target.checkpoint} {' '.join(arms)}")
+            progress.update(0, f"{target.checkpoint} {' '.join(arms)}")
             lens = lens_of(together[0].arm, model, base)
             engine = Engine(
                 lens,
@@ -83,8 +83,8 @@ def evaluate(config: EvalConfig) -> Path:
                 for count in rollouts.write(
                     plan.eval_dir, fabric.global_rank, together, engine, policy.tokenizer, left, stop
                 ):
-                    bar.update(count)
-        bar.close()
+                    progress.update(count)
+        progress.close()
         fabric.barrier()
         if fabric.is_global_zero:
             show_scores(plan.eval_dir.parent, score(plan.eval_dir).results)

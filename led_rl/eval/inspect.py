@@ -15,8 +15,9 @@ from tqdm.auto import tqdm
 from transformers import PreTrainedTokenizerBase
 
 from led_rl.arm_card import LED, PLAIN, TOP_K
-from led_rl.decoding.arms import Arm, Matched, default_arms, resolve
-from led_rl.decoding.engine import Completion, Engine, EngineConfig, Prompt
+from led_rl.decoding.arms import Arm, default_arms, resolve
+from led_rl.decoding.config import EngineConfig, Matched
+from led_rl.decoding.engine import Completion, Engine, Prompt
 from led_rl.decoding.led_sampler import LEDSampler
 from led_rl.decoding.randomness import sample_key
 from led_rl.decoding.samplers import Sampler
@@ -26,9 +27,11 @@ from led_rl.eval.inspect_config import InspectConfig
 from led_rl.eval.plan import hard_tokens, recorded_budget
 from led_rl.eval.replay import replay
 from led_rl.eval.targets import Target, Targets, find_targets
+from led_rl.models.config import PromptConfig
 from led_rl.models.lens import Lens
-from led_rl.models.loading import Policy, fingerprint, load_policy
-from led_rl.models.prompting import PromptConfig, answered, decode, encode_prompts, think_tokens
+from led_rl.models.loading import Policy, load_policy
+from led_rl.models.prompting import answered, decode, encode_prompts, think_tokens
+from led_rl.models.source import fingerprint
 from led_rl.records import write_json, write_jsonl
 from led_rl.run_folder import provenance
 from led_rl.schema import ArmRecord, InspectedRow, InspectedToken, InspectRecord, Session, read_record

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from led_rl.errors import UserError
-from led_rl.models.prompting import PromptConfig
+from led_rl.models.config import PromptConfig
 from led_rl.tasks.consent import Consent
 from led_rl.tasks.problem import SPLITS, Split
 from led_rl.tasks.registry import TaskConfig

@@ -15,7 +15,7 @@ from led_rl.eval.config import EvalConfig
 from led_rl.eval.targets import Target
 from led_rl.launch import is_first
 from led_rl.lock import hold
-from led_rl.models.loading import weight_bytes
+from led_rl.models.source import weight_bytes
 from led_rl.signals import Stop, Terminated, how_to_go_on, termination
 from led_rl.tasks.problem import Problem
 

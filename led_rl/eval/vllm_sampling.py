@@ -13,7 +13,8 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from led_rl.decoding.arms import Arm, Matched
+from led_rl.decoding.arms import Arm
+from led_rl.decoding.config import Matched
 from led_rl.decoding.engine import Completion, Prompt
 from led_rl.errors import UserError
 from led_rl.eval.sampling import Setting

@@ -11,8 +11,8 @@ import torch
 
 from led_rl.arm_card import PLAIN
 from led_rl.errors import UserError
-from led_rl.models.prompting import PromptConfig
-from led_rl.probe.entropy import ProbeConfig
+from led_rl.models.config import PromptConfig
+from led_rl.probe.config import ProbeConfig
 from led_rl.rl.watch_config import WatchConfig
 from led_rl.tasks.consent import Consent
 from led_rl.tasks.registry import TaskConfig
@@ -114,11 +114,13 @@ class RewardConfig:
         trace: weight of the trace reward: 1 for a countdown completion whose whole trace is sound; 0 for none
         pass_at_k: above 1, correctness counts for k completions drawn from the group, of which one has to be correct
             (arXiv 2508.10751), so that a group is not rewarded for giving the same right answer k times
+        extra: rewards of your own, each module:name, or module:name=0.5 for another weight than 1 (docs/own_reward.md)
     """
 
     format: float = 0.0
     trace: float = 0.0
     pass_at_k: int = 1
+    extra: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         if self.pass_at_k < 1:
@@ -126,13 +128,28 @@ class RewardConfig:
         for name, weight in (("format", self.format), ("trace", self.trace)):
             if weight < 0:
                 raise UserError(f"reward.{name}={weight}: a weight, or 0 for no {name} reward")
+        if len(self.extra_weights) < len(self.extra):
+            raise UserError(f"reward.extra={self.extra}: name each reward once")
 
     @property
     def weights(self) -> dict[str, float]:
         """Weight of each reward that counts, by its name, correctness first."""
         beside = {"format": self.format, "trace": self.trace}
         main = PASS_AT_K if self.pass_at_k > 1 else CORRECT
-        return {main: 1.0} | {name: weight for name, weight in beside.items() if weight}
+        named = {main: 1.0} | {name: weight for name, weight in beside.items() if weight}
+        return named | self.extra_weights
+
+    @property
+    def extra_weights(self) -> dict[str, float]:
+        """Weight of each reward of the user's own, by `module:name`. UserError if it is no number."""
+        weights: dict[str, float] = {}
+        for one in self.extra:
+            name, equals, weight = one.partition("=")
+            try:
+                weights[name] = float(weight) if equals else 1.0
+            except ValueError as error:
+                raise UserError(f"reward.extra={one}: {weight!r} is no weight; write {name}=0.5") from error
+        return weights
 
 
 @dataclass(frozen=True)
@@ -189,7 +206,7 @@ OWNED = {
     "data_seed": "seed",
     "report_to": "nothing: records and event files are always written",
     "resume_from_checkpoint": "resume",
-    "reward_weights": "reward.format and reward.trace",
+    "reward_weights": "reward.format, reward.trace and reward.extra",
     "chat_template_kwargs": "prompt.template",
     "disable_tqdm": "nothing: the progress bar is led_rl's",
 }

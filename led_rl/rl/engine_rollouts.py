@@ -18,7 +18,8 @@ import torch
 from trl.models.utils import unwrap_model_for_generation
 
 from led_rl.arm_card import PLAIN, TOP_K
-from led_rl.decoding.engine import Completion, Engine, EngineConfig, Prompt
+from led_rl.decoding.config import EngineConfig
+from led_rl.decoding.engine import Completion, Engine, Prompt
 from led_rl.decoding.randomness import sample_key
 from led_rl.errors import UserError
 from led_rl.models.lens import Lens

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from led_rl.arm_card import PLAIN, TOP_K
-from led_rl.decoding.arms import Arm, Matched, resolve
+from led_rl.decoding.arms import Arm, resolve
+from led_rl.decoding.config import Matched
 from led_rl.decoding.samplers import Plain, Sampler, Truncation
 from led_rl.errors import UserError
 from led_rl.models.lens import Lens

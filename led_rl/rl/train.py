@@ -14,13 +14,15 @@ from transformers.integrations.integration_utils import TensorBoardCallback
 from transformers.trainer_callback import PrinterCallback, ProgressCallback
 
 from led_rl.config import defaults
-from led_rl.decoding.engine import EngineConfig
+from led_rl.decoding.config import EngineConfig
 from led_rl.errors import UserError
 from led_rl.launch import is_first
 from led_rl.lock import hold
+from led_rl.models.config import PromptConfig
 from led_rl.models.lens import Lens
-from led_rl.models.loading import Policy, check_ids, check_source, load_policy
-from led_rl.models.prompting import PromptConfig, dress, encode_prompts
+from led_rl.models.loading import Policy, check_ids, load_policy
+from led_rl.models.prompting import dress, encode_prompts
+from led_rl.models.source import check_source
 from led_rl.probe.entropy import EntropyProbe
 from led_rl.probe.recorder import ProbeRecorder
 from led_rl.probe.tensorboard import restore_curves, run_logger
@@ -30,7 +32,7 @@ from led_rl.rl.checkpointing import CheckpointCallback
 from led_rl.rl.config import ALL_LINEAR, LoraConfig, TrainConfig, grpo_arguments
 from led_rl.rl.finite import FiniteCallback
 from led_rl.rl.reward_checks import CheckedReward
-from led_rl.rl.rewards import CorrectReward, FormatReward, Reader, TraceReward
+from led_rl.rl.rewards import CorrectReward, FormatReward, OwnReward, Reader, TraceReward
 from led_rl.rl.rollout_decoders import Sampling
 from led_rl.rl.stopping import StopCallback
 from led_rl.rl.trainer import EngineGRPOTrainer
@@ -81,6 +83,7 @@ def train(config: TrainConfig, plain: Row) -> Path:
         "pass_at_k": PassAtKReward(CorrectReward(task, reader), config.reward.pass_at_k),
         "format": FormatReward(reader),
         "trace": TraceReward(config.task.countdown, reader),
+        **{name: OwnReward(name, reader) for name in config.reward.extra_weights},
     }
     probe = EntropyProbe(task, policy.tokenizer, policy.end_tokens, config.probe, config.prompt)
     watch = _watch(config, arguments, task, policy)

@@ -14,12 +14,14 @@ import torch
 from transformers import PreTrainedTokenizerBase
 
 from led_rl.arm_card import PLAIN
-from led_rl.decoding.arms import Arm, Matched, default_arms, resolve
-from led_rl.decoding.engine import Completion, Engine, EngineConfig, Prompt
+from led_rl.decoding.arms import Arm, default_arms, resolve
+from led_rl.decoding.config import EngineConfig, Matched
+from led_rl.decoding.engine import Completion, Engine, Prompt
 from led_rl.decoding.randomness import sample_key
 from led_rl.errors import UserError
+from led_rl.models.config import BARE, PromptConfig
 from led_rl.models.lens import Lens
-from led_rl.models.prompting import BARE, PromptConfig, answered, decode, encode_prompts, think_tokens
+from led_rl.models.prompting import answered, decode, encode_prompts, think_tokens
 from led_rl.records import Row
 from led_rl.rl.rollout_decoders import Sampling
 from led_rl.rl.watch_config import WatchConfig

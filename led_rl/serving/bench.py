@@ -22,8 +22,9 @@ from led_rl.decoding.led_sampler import LEDSampler
 from led_rl.decoding.samplers import Plain, Truncation
 from led_rl.errors import UserError
 from led_rl.models.lens import Lens
-from led_rl.models.loading import check_source, load_policy
+from led_rl.models.loading import load_policy
 from led_rl.models.prompting import encode_prompts, think_tokens
+from led_rl.models.source import check_source
 from led_rl.records import Row, write_json
 from led_rl.run_folder import provenance
 from led_rl.serving.launch import engine_args

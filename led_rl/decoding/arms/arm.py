@@ -1,12 +1,13 @@
 """What an arm is: its card, and how to build its sampler."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 from led_rl.arm_card import CHANGE, ArmCard
+from led_rl.decoding.config import Matched
 from led_rl.decoding.led import LED
-from led_rl.decoding.samplers import Sampler, Truncation
+from led_rl.decoding.samplers import Sampler
 from led_rl.errors import UserError
 from led_rl.models.lens import Lens
 
@@ -73,27 +74,6 @@ class Arm:
     @property
     def settings(self) -> Mapping[str, Any]:
         return self.card.settings
-
-
-@dataclass(frozen=True)
-class Matched:
-    """Truncation that every arm shares.
-
-    Args:
-        top_p: nucleus mass
-        min_p: smallest relative probability
-    """
-
-    top_p: float = 1.0
-    min_p: float = 0.0
-
-    def truncation(self, temperature: float, top_k: int) -> Truncation:
-        return Truncation(temperature, top_k, self.top_p, self.min_p)
-
-    @property
-    def settings(self) -> dict[str, float]:
-        """For an arm's record."""
-        return asdict(self)
 
 
 class ArmFamily(Protocol):

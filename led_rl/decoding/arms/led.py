@@ -5,7 +5,8 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from led_rl.arm_card import EXPLORE_BASE, EXPLORE_FINAL, LED, ArmCard, explore_card, led_card
-from led_rl.decoding.arms.arm import Arm, Matched, NamedFamily, Served, full_name, read_changes
+from led_rl.decoding.arms.arm import Arm, NamedFamily, Served, full_name, read_changes
+from led_rl.decoding.config import Matched
 from led_rl.decoding.controls import ExploreBase, ExploreFinal
 from led_rl.decoding.led import PRESETS
 from led_rl.decoding.led_sampler import LEDSampler

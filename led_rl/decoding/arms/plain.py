@@ -3,7 +3,8 @@
 from collections.abc import Mapping, Sequence
 
 from led_rl.arm_card import PLAIN, TOP_K, ArmCard, control_card, key_of, plain_card, rival_card
-from led_rl.decoding.arms.arm import Arm, Build, Matched, NamedFamily, Served, no_changes
+from led_rl.decoding.arms.arm import Arm, Build, NamedFamily, Served, no_changes
+from led_rl.decoding.config import Matched
 from led_rl.decoding.samplers import Greedy, Plain, Sampler
 from led_rl.errors import UserError
 from led_rl.models.lens import Lens
