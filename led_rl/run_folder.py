@@ -37,6 +37,7 @@ PACKAGES = (
     "led_rl", "torch", "lightning", "transformers", "peft", "trl", "datasets", "math-verify", "reasoning_gym",
     "tensorboard", "numpy",
 )  # fmt: skip
+_STEPS = "grpo.max_steps"  # all that a run may have more of when it goes on
 
 
 @dataclass(frozen=True)
@@ -98,11 +99,18 @@ class RunFolder:
             changed = sorted(
                 key for key in now.keys() | before.keys() if now.get(key, missing) != before.get(key, missing)
             )
-            if changed:
+            if changed and not self.grows(config):
                 raise UserError(
                     f"--resume of {self.path} with another configuration ({', '.join(changed)} differ): give the same "
                     "options as at first, or choose another --output_dir"
                 )
+
+    def grows(self, config: Mapping[str, Any]) -> bool:
+        """Whether this is the run's own configuration with more steps, which --resume may ask for."""
+        now, before = _flat(_settled(config)), _flat(self.config()) if self.config_file.exists() else {}
+        steps, asked = before.pop(_STEPS, None), now.get(_STEPS)
+        same = all(now.get(key) == value for key, value in before.items())
+        return same and isinstance(steps, int) and isinstance(asked, int) and asked > steps
 
     def finished(self, fact: str) -> Row | None:
         """The record of the session that ended the run, None if it has not ended: one that has this fact."""
@@ -125,7 +133,7 @@ class RunFolder:
             UserError: as `admit`.
         """
         self.admit(config, resume, defaults)
-        if not resume:
+        if not resume or self.grows(config):
             write_text(self.config_file, yaml.safe_dump(_settled(config), sort_keys=False, allow_unicode=True))
         sessions = read_json(self.record_file)["sessions"] if self.record_file.exists() else []
         write_json(self.record_file, {"sessions": [*sessions, provenance(seeds) | facts]})

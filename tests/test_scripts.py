@@ -385,6 +385,19 @@ class TestTraining:
         same_training(run, trained)
         assert_events_are_whole(run)
 
+    @pytest.mark.slow
+    def test_a_finished_run_goes_on_to_more_steps(self, workspace, base, trained, copy):
+        run = copy(trained)
+        more = ["--grpo.max_steps", str(STEPS + 2), "--resume", "true"]
+        succeed(training(base, run, *more), workspace)
+        rows, before = (without(read_jsonl(folder / "train.jsonl"), "step_s", "rollout_s") for folder in (run, trained))
+        assert rows[:STEPS] == before
+        assert [row["rl_step"] for row in rows] == list(range(1, STEPS + 3))
+        assert (run / f"checkpoint-{STEPS + 2}" / "trainer_state.json").is_file()
+        assert RunFolder(run).config()["grpo"]["max_steps"] == STEPS + 2
+        fewer = execute(training(base, run, "--grpo.max_steps", "4", "--resume", "true"), workspace)
+        assert fewer.returncode == 2 and "grpo.max_steps differ" in fewer.stderr
+
     def test_run_of_the_default_recipe_is_resumed_and_evaluated(self, workspace, base, tmp_path):
         """Adapters on the last two layers, at the default rate."""
         run = tmp_path / "lora"

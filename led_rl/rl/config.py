@@ -7,8 +7,6 @@ import typing
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-import torch
-
 from led_rl.arm_card import PLAIN
 from led_rl.errors import UserError
 from led_rl.models.config import PromptConfig
@@ -214,6 +212,7 @@ OWNED = {
 
 def grpo_arguments(config: TrainConfig) -> Any:
     """TRL's GRPOConfig of this run. ValueError on an unknown field or one that led_rl sets itself."""
+    import torch
     from trl.trainer.grpo_config import GRPOConfig
 
     known = {f.name for f in dataclasses.fields(GRPOConfig) if f.init}
