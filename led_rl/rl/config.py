@@ -230,7 +230,7 @@ def grpo_arguments(config: TrainConfig) -> Any:
     given: dict[str, Any] = {
         n: "no" if n.endswith("_strategy") and value is False else value for n, value in config.grpo.items()
     }
-    # TRL's own defaults need a GPU (bf16), and drop the cache of rollouts in train mode (activation checkpointing).
+    # TRL's own defaults need a GPU (bf16), or spend time to save memory (activation checkpointing).
     defaults: dict[str, Any] = {"bf16": torch.accelerator.is_available(), "activation_checkpointing": False}
     try:
         arguments = GRPOConfig(
@@ -304,9 +304,4 @@ def _check_engine(arguments: Any) -> None:
         raise UserError(
             "grpo.repetition_penalty and grpo.generation_kwargs are not known to the engine: set rollout.engine=false "
             "to sample with transformers' generate"
-        )
-    if arguments.activation_checkpointing:
-        raise UserError(
-            "grpo.activation_checkpointing=true drops the key-value cache in train mode, and rollouts with it: set it "
-            "to false, or rollout.engine=false"
         )
