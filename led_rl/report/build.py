@@ -131,7 +131,7 @@ def _plates(records: Records) -> tuple[list[Plate], dict[str, bytes | None]]:
         (
             "Entropy by layer",
             lambda: chart_entropy.entropy_by_layer(records.probe, frozen),
-            lambda: figures.entropy_by_layer(records.probe),
+            lambda: figures.entropy_by_layer(records.probe, frozen),
         ),
         (
             "Accuracy against temperature",
