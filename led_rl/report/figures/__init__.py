@@ -6,10 +6,11 @@ A function that has nothing to show raises `NothingToDraw` with the reason, whic
 from led_rl.report.figures.accuracy import accuracy_by_temperature, entropy_and_accuracy, frontier, matched_differences
 from led_rl.report.figures.decisions import decisions
 from led_rl.report.figures.entropy import entropy_by_layer, training
-from led_rl.report.figures.style import BLACK, NothingToDraw, arm_styles
+from led_rl.report.figures.style import BLACK, RC, NothingToDraw, arm_styles
 
 __all__ = [
     "BLACK",
+    "RC",
     "NothingToDraw",
     "accuracy_by_temperature",
     "arm_styles",
