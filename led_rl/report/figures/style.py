@@ -5,6 +5,7 @@ Colours are Okabe and Ito's, distinguishable with any colour vision; RL steps ru
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
+from io import BytesIO
 from typing import Any, NamedTuple, ParamSpec
 
 import matplotlib
@@ -12,6 +13,7 @@ import numpy as np
 from matplotlib import colormaps
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.style import context
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
@@ -24,6 +26,7 @@ from led_rl.report.select import (
 from led_rl.schema import ResultRow
 
 P = ParamSpec("P")
+DPI = 160
 
 
 Colour = tuple[float, float, float, float]
@@ -160,3 +163,11 @@ def legend(figure: Figure, *panels: Axes, columns: int) -> None:
 
 def text_words(text: str) -> str:
     return "Own samples" if text == "own" else "Reference text"
+
+
+def png(figure: Figure) -> bytes:
+    """A figure as the bytes of a PNG file."""
+    buffer = BytesIO()
+    FigureCanvasAgg(figure)  # named here, so that no display backend is ever looked for
+    figure.savefig(buffer, format="png", dpi=DPI, metadata={"Software": None})  # no version: equal records, equal bytes
+    return buffer.getvalue()
