@@ -16,6 +16,7 @@ from led_rl.records import Row, read_jsonl
 from led_rl.tasks.grader_process import MATH
 from led_rl.tasks.grading import judge
 from led_rl.tasks.problem import Status
+from led_rl.tasks.questions import server_cpu_s
 
 KEYS = ("kind", "gold", "truth")
 
@@ -32,11 +33,15 @@ class Case:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the grader said of a case, and the wall seconds it took, those of starting the child process not counted."""
+    """What the grader said of a case, and the seconds it took, those of starting the child process not counted.
+
+    `cpu_s` is of this process and the child, and does not grow where the machine is busy with other things.
+    """
 
     case: Case
     status: Status
     wall_s: float
+    cpu_s: float
 
     @property
     def wrong(self) -> bool:
@@ -63,16 +68,19 @@ def run(cases: Sequence[Case]) -> list[Verdict]:
     verdicts = []
     for case in cases:
         MATH.start()
-        start = time.monotonic()
+        start, server, cpu = time.monotonic(), MATH.pid, time.process_time() + server_cpu_s(MATH.pid)
         status = judge(case.gold, case.completion).status
-        verdicts.append(Verdict(case, status, time.monotonic() - start))
+        if MATH.pid != server:
+            raise RuntimeError(f"the process that grades was lost while it graded {case}")
+        cpu_s = time.process_time() + server_cpu_s(server) - cpu
+        verdicts.append(Verdict(case, status, time.monotonic() - start, cpu_s))
     return verdicts
 
 
 def summary(verdicts: Sequence[Verdict]) -> Row:
-    """The record: counts, the wrong ones, and the times in wall seconds."""
+    """The record: counts, the wrong ones, and the times."""
     times = sorted(verdict.wall_s for verdict in verdicts)
-    slowest = max(verdicts, key=lambda verdict: verdict.wall_s)
+    slowest = max(verdicts, key=lambda verdict: verdict.cpu_s)
     return {
         "answers": len(verdicts),
         "with_known_truth": sum(verdict.case.truth is not None for verdict in verdicts),
@@ -82,6 +90,7 @@ def summary(verdicts: Sequence[Verdict]) -> Row:
         "wrongly_wrong": [_named(verdict) for verdict in verdicts if verdict.wrong and verdict.status != "correct"],
         "median_wall_s": round(statistics.median(times), 4),
         "slowest_wall_s": round(times[-1], 4),
+        "slowest_cpu_s": round(slowest.cpu_s, 3),
         "slowest": _named(slowest),
     }
 

@@ -69,9 +69,9 @@ class Questions:
         """The child's reply in what is left of the time. Waiting, for threads or the machine, uses up none."""
         with _TURN.lock:
             MATH.start()
-            server, before = MATH.pid, _cpu_s(MATH.pid)
+            server, before = MATH.pid, server_cpu_s(MATH.pid)
             reply = MATH.ask(request, wall_s=max(LEAST_S, BUDGET_S - self._spent_s))
-            self._spent_s += _cpu_s(server) - before if MATH.pid == server else BUDGET_S
+            self._spent_s += server_cpu_s(server) - before if MATH.pid == server else BUDGET_S
         return reply
 
 
@@ -89,7 +89,7 @@ class _Turn:
 _TURN = _Turn()
 
 
-def _cpu_s(server: int | None) -> float:
+def server_cpu_s(server: int | None) -> float:
     """CPU seconds of the server and of its children that have ended; the wall clock where that cannot be read."""
     try:
         fields = Path(f"/proc/{server}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
