@@ -11,7 +11,7 @@ _EXPORTS = {
     "led_generate": "led_rl.decoding.generate",
     "PRESETS": "led_rl.decoding.led",
     "Engine": "led_rl.decoding.engine",
-    "EngineConfig": "led_rl.decoding.engine",
+    "EngineConfig": "led_rl.decoding.config",
     "Lens": "led_rl.models.lens",
     "load_policy": "led_rl.models.loading",
 }

@@ -1,10 +1,11 @@
-"""A search over recipes: every cell an ordinary run, made and evaluated by the scripts a user would type.
+"""A search over recipes: every cell an ordinary run, made and evaluated by the commands a user would type.
 
 What is done is skipped, what is begun goes on, and each cell's records are exported when it ends, so the search can be
 stopped at any time and costs nothing twice.
 """
 
-import json
+import os
+import shlex
 import subprocess
 import sys
 import time
@@ -13,11 +14,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from led_rl.config import typed
 from led_rl.errors import UserError
 from led_rl.records import read_json, write_json
 from led_rl.run_folder import RunFolder
-
-SCRIPTS = Path(__file__).resolve().parents[1] / "scripts"
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Base:
 
     Args:
         name: its folder below the matrix's
-        pretrain: options of scripts/pretrain_base.py that differ from the matrix's pretrain_config
+        pretrain: options of led-pretrain that differ from the matrix's pretrain_config
     """
 
     name: str
@@ -41,8 +41,8 @@ class Cell:
         name: its folder below the matrix's
         why: what it asks
         model: the base: a name of `bases`, or a model folder
-        train: options of scripts/train_grpo.py that differ from the matrix's train_config
-        evaluate: options of scripts/eval_led.py that differ from the matrix's
+        train: options of led-train that differ from the matrix's train_config
+        evaluate: options of led-eval that differ from the matrix's
     """
 
     name: str
@@ -59,9 +59,9 @@ class MatrixConfig:
     Args:
         bases: base models to pretrain
         cells: recipes, in the order they are run
-        evaluate: options of scripts/eval_led.py for every cell
-        train_config: YAML file of scripts/train_grpo.py that cells start from; none: the script's own
-        pretrain_config: YAML file of scripts/pretrain_base.py that bases start from; none: the script's own
+        evaluate: options of led-eval for every cell
+        train_config: YAML file of led-train that cells start from; none: the command's own
+        pretrain_config: YAML file of led-pretrain that bases start from; none: the command's own
         output_dir: where runs go
         results_dir: where each finished cell's records go
         only: names of the cells to run; none: all
@@ -88,10 +88,14 @@ class MatrixConfig:
             raise UserError(f"only={unknown}: no such cell; choose among {', '.join(cell.name for cell in self.cells)}")
 
 
+class StageFailed(RuntimeError):
+    """A command of a cell ended with an error."""
+
+
 def run_matrix(config: MatrixConfig) -> list[str]:
     """Do what is missing, a stage after another; returns the names of the cells that are complete.
 
-    Raises RuntimeError if a stage fails; its message is on stderr already.
+    Raises StageFailed if one fails; its own message is on stderr already.
     """
     deadline = time.monotonic() + 3600 * config.hours if config.hours is not None else float("inf")
     complete: list[str] = []
@@ -101,9 +105,9 @@ def run_matrix(config: MatrixConfig) -> list[str]:
         for command in stages(config, cell):
             if time.monotonic() > deadline:
                 return complete
-            print(f"{cell.name}: {' '.join(command[1:])}", flush=True)
-            if subprocess.run(command, check=False).returncode:
-                raise RuntimeError(f"cell {cell.name}: this stage failed: {' '.join(command)}")
+            print(f"{cell.name}: {_shown(command)}", flush=True)
+            if subprocess.run(command, check=False, env=environment()).returncode:
+                raise StageFailed(f"cell {cell.name}: this stage failed: {_shown(command)}")
         _describe(config, cell)
         complete.append(cell.name)
     return complete
@@ -117,31 +121,36 @@ def stages(config: MatrixConfig, cell: Cell) -> Iterator[list[str]]:
         if base.name == cell.model:
             model = str(runs / base.name)
             if not (runs / base.name / "model.safetensors").exists():
-                yield _command("pretrain_base", config.pretrain_config, runs / base.name, base.pretrain)
+                yield _command("pretrain", config.pretrain_config, runs / base.name, base.pretrain)
     run = runs / cell.name
     if not _trained(run):
-        yield _command("train_grpo", config.train_config, run, {"model": model, **cell.train})
+        yield _command("train", config.train_config, run, {"model": model, **cell.train})
     # What is sampled already is skipped by the evaluation itself.
     yield [
-        *_script("eval_led"),
+        *_module("eval"),
         *("--ckpt", str(run), "--split", "validation"),
-        *_options({**config.evaluate, **cell.evaluate}),
+        *typed({**config.evaluate, **cell.evaluate}),
     ]
     record = Path(config.results_dir) / "cells" / cell.name
-    yield [*_script("report"), "--run", str(run), "--export", str(record), "--no_figures"]
+    yield [*_module("report"), "--run", str(run), "--export", str(record), "--no_figures"]
+
+
+def _shown(command: Sequence[str]) -> str:
+    """A stage as a user would type it."""
+    return shlex.join([f"led-{command[2].rpartition('.')[2]}", *command[3:]])
 
 
 def _describe(config: MatrixConfig, cell: Cell) -> None:
     """Beside a cell's record, what it is: the search's table is made from the records alone."""
-    differs = " ".join(_options({"model": cell.model, **cell.train, **cell.evaluate}))
+    differs = " ".join(typed({"model": cell.model, **cell.train, **cell.evaluate}))
     record = {"name": cell.name, "why": cell.why, "differs": differs}
     write_json(Path(config.results_dir) / "cells" / cell.name / "cell.json", record)
 
 
-def _command(script: str, start: str | None, folder: Path, options: Mapping[str, Any]) -> list[str]:
+def _command(name: str, start: str | None, folder: Path, options: Mapping[str, Any]) -> list[str]:
     begun = ["--resume"] if RunFolder(folder).config_file.exists() else []
     given = [] if start is None else ["--config", start]
-    return [*_script(script), *given, "--output_dir", str(folder), *_options(options), *begun]
+    return [*_module(name), *given, "--output_dir", str(folder), *typed(options), *begun]
 
 
 def _trained(run: Path) -> bool:
@@ -149,18 +158,11 @@ def _trained(run: Path) -> bool:
     return record.exists() and "rl_steps" in read_json(record)["sessions"][-1]
 
 
-def _script(name: str) -> list[str]:
-    return [sys.executable, str(SCRIPTS / f"{name}.py")]
+def environment() -> dict[str, str]:
+    """For a stage: with `python -m`, modules that happen to lie in the working directory would be imported first."""
+    return {**os.environ, "PYTHONSAFEPATH": "1"}
 
 
-def _options(tree: Mapping[str, Any], prefix: str = "") -> list[str]:
-    """Nested options as they are typed: `{"grpo": {"max_steps": 6}}` is `--grpo.max_steps 6`."""
-    options: list[str] = []
-    for key, value in tree.items():
-        if isinstance(value, Mapping):
-            options += _options(value, f"{prefix}{key}.")
-        elif isinstance(value, Sequence) and not isinstance(value, str):
-            options += [f"--{prefix}{key}", json.dumps(value)]
-        else:
-            options += [f"--{prefix}{key}", str(value).lower() if isinstance(value, bool) else str(value)]
-    return options
+def _module(name: str) -> list[str]:
+    """A command of ours as a process, whether its console command is installed or not."""
+    return [sys.executable, "-m", f"led_rl.commands.{name}"]

@@ -5,6 +5,7 @@ checkpoints/<run>/
     run.json            command, git sha, versions, seeds, machine
     probe.jsonl         entropy of every layer at every checkpoint
     train.jsonl         training metrics, a row a logging step
+    watch.jsonl         pass@1 and pass@k at every checkpoint, a row an arm and temperature
     tb/                 event files
     checkpoint-<step>/  model, tokenizer and trainer state, and a manifest of them (`led_rl.checkpoints`)
     interrupted/        the checkpoint that SIGTERM left, until the run has got past it
@@ -18,7 +19,7 @@ import platform
 import shlex
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -59,6 +60,10 @@ class RunFolder:
     @property
     def train_file(self) -> Path:
         return self.path / "train.jsonl"
+
+    @property
+    def watch_file(self) -> Path:
+        return self.path / "watch.jsonl"
 
     def checkpoints(self) -> list[Checkpoint]:
         """Whole checkpoints in order of step. A folder that a killed process left unfinished is passed over."""
@@ -139,7 +144,7 @@ class RunFolder:
 
     def drop_after(self, step: int, key: str = "rl_step") -> None:
         """Forget records of steps later than this one, which a resumed run will make again."""
-        for path in (self.probe_file, self.train_file):
+        for path in (self.probe_file, self.train_file, self.watch_file):
             rows = read_jsonl(path)
             if any(row.get(key, 0) > step for row in rows):
                 write_jsonl(path, [row for row in rows if row.get(key, 0) <= step])
@@ -148,7 +153,7 @@ class RunFolder:
 def provenance(seeds: Mapping[str, int]) -> Row:
     """What made a record: command, git sha, versions, seeds, machine, time."""
     return {
-        "command": shlex.join([Path(sys.executable).name, *sys.argv]),
+        "command": command_line(sys.argv[1:]),
         "git_sha": _git("rev-parse", "HEAD"),
         "git_dirty": bool(_git("status", "--porcelain", "--untracked-files=no")),
         "versions": {"python": platform.python_version(), **_versions()},
@@ -156,6 +161,22 @@ def provenance(seeds: Mapping[str, int]) -> Row:
         "machine": {"platform": platform.platform(), "processor": _processor(), "cpus": os.cpu_count()},
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
     }
+
+
+def command_line(arguments: Sequence[str], name: str | None = None) -> str:
+    """This process's command with these arguments, as it is typed: `python scripts/x.py ..`, `led-train ..`.
+
+    Args:
+        arguments: what follows the command.
+        name: the console command, for a process that was not started as one of ours.
+    """
+    program = Path(sys.argv[0])
+    if program.resolve().parent == Path(__file__).resolve().parent / "commands":  # python -m led_rl.commands.<name>
+        return f"led-{program.stem.replace('_', '-')} {shlex.join(arguments)}".rstrip()
+    if program.suffix == ".py":
+        return shlex.join([Path(sys.executable).name, sys.argv[0], *arguments])
+    own = program.name if program.name.startswith("led-") or name is None else name
+    return f"{own} {shlex.join(arguments)}".rstrip()
 
 
 def owner(checkpoint: Path) -> RunFolder | None:

@@ -78,6 +78,37 @@ class TrainRow(TypedDict):
     learning_rate: NotRequired[float]
     step_s: NotRequired[Annotated[float, "seconds of a step"]]
     rollout_s: NotRequired[Annotated[float, "seconds of its rollouts"]]
+    entropy_coef: NotRequired[Annotated[float, "weight of TRL's entropy bonus, where there is one"]]
+    ratio_mean: NotRequired[Annotated[float, "mean importance ratio pi_S / q, before it is clipped; 1 in expectation"]]
+    ratio_max: NotRequired[Annotated[float, "largest one, before it is clipped"]]
+    ratio_clipped_rate: NotRequired[Annotated[float, "fraction of ratios above rollout.clip"]]
+    effective_sample_rate: NotRequired[
+        Annotated[float, "(sum w)^2 / (n sum w^2) of the ratios w: 1 where all are equal"]
+    ]
+    explored_rate: NotRequired[Annotated[float, "fraction of tokens drawn from e, LED's exploring distribution"]]
+
+
+@with_config(CLOSED)
+class WatchRow(TypedDict):
+    """`watch.jsonl`: samples of fixed validation problems at a checkpoint, while a run trains, a row an arm and
+    temperature; plain sampling at the rollouts' temperature first."""
+
+    rl_step: int
+    arm: Annotated[str, "name of the arm"]
+    temperature: float
+    problems: int
+    n: Annotated[int, "samples a problem"]
+    pass_at_k: Annotated[dict[str, float], "by k, 1 and n, unbiased, fractions"]
+    since_step: Annotated[int, "the first step on record"]
+    change: Annotated[float, "pass@n minus that of since_step, same problems and random numbers, a fraction"]
+    change_ci95: Annotated[list[float], "95% bootstrap interval [low, high]"]
+    zero_std_groups_rate: Annotated[float, "fraction of problems whose samples are all right or all wrong"]
+    all_right_groups_rate: float
+    all_wrong_groups_rate: float
+    mean_length_tokens: float
+    truncated_rate: Annotated[float, "fraction of samples that the budget ended"]
+    correct: Annotated[list[int], "right samples of each problem, 0 .. n"]
+    alarm: Annotated[str, "what the alarm did then: none, stop or temperature"]
 
 
 @with_config(CLOSED)
@@ -252,6 +283,46 @@ class ChangeRow(TypedDict):
 
 
 @with_config(CLOSED)
+class AboveFrontier(TypedDict):
+    """How far an arm lies above the frontier of something cheaper, at equal pass@1 (`led_rl.scores.envelope`)."""
+
+    difference: Annotated[float, "pass@k above it, a fraction"]
+    ci95: Interval
+    p: Annotated[float | None, "two-sided, from the resamples"]
+    p_holm: Annotated[float | None, "the same, adjusted over all arms and temperatures of the step"]
+
+
+@with_config(CLOSED)
+class RecoveryRow(TypedDict):
+    """`eval/recovery.jsonl`: what an arm gives back of the pass@k that RL took, and at what price in pass@1.
+
+    Over one run in a run's folder; over all runs of a recipe in a study's, runs and problems both resampled.
+    """
+
+    recipe: Annotated[str, "what was trained how; `run` in a run's folder"]
+    rl_step: int
+    arm: str
+    top_k: int | None
+    label: str
+    group: str
+    temperature: float
+    reference_temperature: Annotated[float, "at which plain sampling says what RL gained and lost"]
+    k: Annotated[int, "of pass@k, 16 where it was measured"]
+    pass_at_1: float
+    pass_at_k: float
+    pass_at_k_lost: Annotated[float, "base minus policy, plain sampling"]
+    pass_at_1_gained: Annotated[float, "policy minus base, plain sampling"]
+    share_recovered: Annotated[float | None, "fraction of the loss given back; null where no loss is shown"]
+    ci95: Annotated[list[float] | None, "of the share, runs and problems resampled"]
+    t_ci95: Annotated[list[float] | None, "of the share, Student's over runs; null for one run"]
+    pass_at_1_price: Annotated[float, "plain minus arm, a fraction"]
+    price_ci95: Interval
+    above: Annotated[dict[str, AboveFrontier], "by frontier: top_k (truncation alone), led (as published), wise"]
+    runs: int
+    problems: int
+
+
+@with_config(CLOSED)
 class CountsCell(CellKey):
     """Right samples of a cell's problems, in the order of the record's `problem_ids`."""
 
@@ -321,6 +392,66 @@ class DecisionPositionRow(TypedDict):
     problem_id: str
 
 
+# -- inspection --------------------------------------------------------------------------------------------------------
+
+
+@with_config(CLOSED)
+class InspectedToken(TypedDict):
+    """One token of an inspected sample, and what the model says where it was drawn, at the sample's temperature."""
+
+    id: Annotated[int, "in the tokenizer's vocabulary"]
+    text: str
+    thinking: Annotated[bool, "whether LED acts here"]
+    entropy_final_nats: Annotated[float, "of the final layer, over the whole vocabulary"]
+    p1: Annotated[float, "largest probability of the final layer"]
+    p: Annotated[float, "of this token, in the final layer"]
+    log_q: Annotated[float, "of this token, under what it was drawn from"]
+    log_pi: Annotated[float, "of this token, under the arm's own truncation of the final layer"]
+    explored: Annotated[bool, "whether it was drawn from LED's e"]
+    stop_layer: Annotated[int, "where LED's sum of layers stops (j*), whether or not it explored"]
+    candidate_nats: Annotated[list[float], "entropy of each sum of layers, final layer alone first"]
+    kind: NotRequired[Annotated[str, "what stands here, where the task has a grammar"]]
+    decides: NotRequired[Annotated[bool, "whether the grammar leaves a choice that matters"]]
+    legal: NotRequired[Annotated[list[str], "words that the grammar allows"]]
+    layers: Annotated[
+        list[list[tuple[str, float]]] | None,
+        "most probable tokens of layers 1 to L with their probabilities; null where the file had no room",
+    ]
+
+
+@with_config(CLOSED)
+class InspectedRow(CellKey):
+    """`eval/inspect/<checkpoint>.jsonl`: one sample token by token; a problem has a row an arm, of the same sample."""
+
+    temperature: float
+    problem_id: str
+    question: str
+    gold: str
+    sample: Annotated[int, "the first in which the arms part, else 0"]
+    samples: Annotated[int, "drawn of each problem"]
+    samples_parted: Annotated[int, "of these, those in which the arms differ"]
+    correct: bool
+    status: str
+    answer: str | None
+    truncated: bool
+    length_tokens: int
+    completion: str
+    window: Annotated[list[int], "layers that LED adds up, final layer first"]
+    final_norm: Annotated[bool, "whether layers are read through the final norm"]
+    support: Annotated[int, "LED's k"]
+    tokens: list[InspectedToken]
+
+
+@with_config(CLOSED)
+class InspectRecord(TypedDict):
+    """`eval/inspect.json`: settings, arms, weights and sessions of an inspection."""
+
+    settings: dict[str, Any]
+    arms: Annotated[dict[str, ArmRecord], "by key"]
+    models: dict[str, ModelRecord]
+    sessions: list[Session]
+
+
 # -- studies and benchmarks --------------------------------------------------------------------------------------------
 
 
@@ -358,6 +489,7 @@ FILES: dict[str, type] = {
     "run.json": RunRecord,
     "train.jsonl": TrainRow,
     "probe.jsonl": ProbeRow,
+    "watch.jsonl": WatchRow,
     "eval/eval.json": EvalRecord,
     "eval/problems.jsonl": ProblemRow,
     "eval/samples/**/*.jsonl": SampleRow,
@@ -367,9 +499,12 @@ FILES: dict[str, type] = {
     "eval/slopes.jsonl": SlopeRow,
     "eval/changes.jsonl": ChangeRow,
     "eval/counts.json.gz": CountsRecord,
+    "eval/recovery.jsonl": RecoveryRow,
     "eval/decisions.json": DecisionsRecord,
     "eval/decisions.jsonl": DecisionRow,
     "eval/decisions_positions.jsonl": DecisionPositionRow,
+    "eval/inspect.json": InspectRecord,
+    "eval/inspect/*.jsonl": InspectedRow,
     "cells/*/cell.json": CellRecord,
     "search.jsonl": SearchRow,
     "results/speed/**/*.json": BenchRecord,
@@ -460,7 +595,7 @@ This page is made by `python -m led_rl.schema`; a test holds it to the code.
 
 def page() -> str:
     """docs/records.md."""
-    nested = [Session, ArmRecord, ModelRecord, CountsCell, Estimate]
+    nested = [Session, ArmRecord, ModelRecord, CountsCell, AboveFrontier, Estimate, InspectedToken]
     parts = [_HEAD]
     for name, kind in FILES.items():
         parts.append(f"## `{name}`\n\n{_purpose(kind)}\n\n{_keys(kind)}\n")

@@ -3,26 +3,9 @@
 python scripts/convert_gguf.py --file SmolLM2-135M-Instruct.Q4_1.gguf --output_dir checkpoints/smollm2
 """
 
-import argparse
 import sys
-from collections.abc import Sequence
-from pathlib import Path
 
-
-def main(argv: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--file", type=Path, required=True, help="the GGUF file")
-    parser.add_argument("--output_dir", type=Path, required=True, help="folder to write")
-    parser.add_argument("--dtype", default="float32", help="float32, bfloat16 or float16")
-    arguments = parser.parse_args(argv)
-
-    from led_rl.models.gguf import convert_gguf
-
-    print(convert_gguf(arguments.file, arguments.output_dir, arguments.dtype))
-    return 0
-
+from led_rl.commands.convert_gguf import main
 
 if __name__ == "__main__":
-    from led_rl.config import guarded
-
-    sys.exit(guarded(main))
+    sys.exit(main())

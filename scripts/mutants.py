@@ -243,6 +243,6 @@ def _group(workshop: Workshop, modules: dict[str, list[str]], arguments: argpars
 
 
 if __name__ == "__main__":
-    from led_rl.config import guarded
+    from led_rl.cli import guarded
 
     sys.exit(guarded(main))

@@ -15,6 +15,11 @@ from led_rl.tasks.countdown import Countdown
 SHIPPED = Path(__file__).parents[1] / "checkpoints" / "base_countdown"
 TINY_PARAMETERS = 60_000
 
+
+def pytest_addoption(parser):
+    parser.addoption("--record", help="JSON file that the loops of kills in tests/reliability add their figures to")
+
+
 torch.set_num_threads(min(2, torch.get_num_threads()))
 
 

@@ -15,9 +15,10 @@ from led_rl.eval.launch import launch, share_of
 from led_rl.eval.sampling import Rollouts, Setting
 from led_rl.eval.targets import Target
 from led_rl.models.interpolation import interpolate
-from led_rl.models.loading import Policy, load_policy
+from led_rl.models.loading import load_policy
 from led_rl.models.prompting import encode_prompts
 from led_rl.records import read_jsonl
+from led_rl.signals import Stop
 from led_rl.tasks.countdown import Countdown, CountdownConfig
 from led_rl.tasks.problem import Problem
 from led_rl.tasks.registry import TaskConfig
@@ -85,7 +86,7 @@ def test_the_same_text_is_graded_once(lens, tokenizer, tmp_path):
     cell = Setting(Target("base", 0, "base"), Arm(rival_card("greedy"), lambda *_: Greedy()), 1.0)
     engine = Engine(lens, Greedy(), [1], EngineConfig(8))
     missing = rollouts.missing([set()])
-    written = list(rollouts.write(tmp_path, 0, [cell], engine, Policy(lens.model, tokenizer), missing))
+    written = list(rollouts.write(tmp_path, 0, [cell], engine, tokenizer, missing, Stop()))
     rows = read_jsonl(cell.file(tmp_path, 0))
     assert sum(written) == len(rows) == 12
     assert len(task.graded) == len(set(task.graded)) == 2

@@ -13,8 +13,10 @@ import pytest
 
 from led_rl.tasks.frames import NONCE_BYTES, READY, receive_before, receive_reply, send, send_request
 from led_rl.tasks.grader_process import MATH, GraderProcess, read_result
+from led_rl.tasks.grader_server import SPENT
 from led_rl.tasks.grading import grade, judge
 from led_rl.tasks.jail import JailError, check_jail
+from led_rl.tasks.sympy_input import for_sympy
 
 ROOT = Path(__file__).resolve().parents[1]
 SLOW_ANSWER = r"\log(" * 10 + "9" + ")" * 10  # 10 nested base-10 logarithms: sympy evaluates them for more than 2 s
@@ -99,12 +101,25 @@ def test_a_fork_has_a_server_of_its_own():
 def test_a_server_killed_from_outside_is_replaced():
     process = GraderProcess("led_rl.tasks.verifier")
     request = {"kind": "value", "gold": "x+1", "answer": "1+x"}
-    assert process.ask(request) == {"verdict": "equal"}
+    reply = process.ask(request)
+    assert reply is not None and reply["verdict"] == "equal" and 0 < reply["spent_s"] < 2
     assert process.pid is not None
     os.kill(process.pid, signal.SIGKILL)
-    assert process.ask(request) == {"verdict": "equal"}
+    assert (process.ask(request) or {}).get("verdict") == "equal"
     process.close()
     assert process.pid is None
+
+
+def test_what_the_comparer_practises_on_is_equal():
+    """It practises between questions, where an error would end it."""
+    from led_rl.tasks import verifier
+
+    verifier.HANDLER.prepare()
+    for gold, answer in verifier._PRACTICE:
+        request = {"kind": "value", "gold": for_sympy(gold), "answer": for_sympy(answer)}
+        assert verifier.HANDLER.grade(request) == {"verdict": "equal"}, gold
+    while verifier.HANDLER.learn():
+        pass
 
 
 def test_a_server_that_cannot_start_says_why():
@@ -200,7 +215,7 @@ class Server:
         request = {"kind": "score", "answer": answer, "cpu_s": cpu_s, "wall_s": wall_s}
         nonce = send_request(self.process.stdin.fileno(), json.dumps(request).encode())
         reply = receive_reply(self.process.stdout.fileno(), nonce, time.monotonic() + 20, 1 << 17)
-        return None if reply is None else read_result(reply[1])
+        return None if reply is None else read_result(reply[1][SPENT.size :])
 
     def close(self):
         self.process.stdin.close()

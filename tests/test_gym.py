@@ -9,10 +9,19 @@ from pathlib import Path
 
 import pytest
 
+from led_rl.errors import UserError
+from led_rl.tasks import gym, jail
+from led_rl.tasks.consent import Consent
 from led_rl.tasks.gym import GymTask, split_of
+from led_rl.tasks.jail import JailError, check_jail
 from led_rl.tasks.problem import SPLITS, Problem, Task
+from led_rl.tasks.registry import TaskConfig, load_task
 
 pytest.importorskip("reasoning_gym")
+try:
+    check_jail()
+except JailError as error:
+    pytest.skip(f"no jail here: {error}", allow_module_level=True)
 
 SUMS = {"min_terms": 2, "max_terms": 3, "min_digits": 1, "max_digits": 2}
 
@@ -156,3 +165,108 @@ def test_gold_answers_are_right_and_others_wrong(dataset):
 def test_a_problem_without_one_gold_answer_is_kept():
     problem = GymTask("graph_color", {"min_num_vertices": 5, "max_num_vertices": 5}).problems("train", 1)[0]
     assert problem.answer == ""
+
+
+# Answers that mean harm, to the scorers that evaluate what they are given.
+
+EVALUATING = (
+    "n_queens", "puzzle24", "polynomial_multiplication", "simple_integration", "intermediate_integration",
+    "spiral_matrix", "string_insertion", "binary_matrix", "countdown",
+)  # fmt: skip
+HARM = (
+    "__import__('os').system('touch {marker}')",
+    "__import__('ctypes').CDLL(None).system(b'touch {marker}')",
+    "__import__('subprocess').run(['touch', '{marker}'])",
+    "open('{marker}', 'w')",
+    # A verdict, on whatever descriptor the replies go out, and then silence.
+    "[__import__('os').write(fd, b'{{\"score\": 1.0}}\\n') for fd in range(3, 64)]",
+    "(__import__('os').write(3, b'{{\"score\": 1.0}}'), __import__('os')._exit(0))",
+    "__import__('ctypes').CDLL(None).write(3, b'{{\"score\": 1.0}}', 14) and __import__('os')._exit(0)",
+    # Another comparer for all later answers.
+    "setattr(__import__('reasoning_gym').algorithmic.SpiralMatrixDataset, 'score_answer', lambda *a, **k: 1.0)",
+    "setattr(__import__('builtins'), 'float', lambda x: 1.0)",
+    "[setattr(c, 'score_answer', lambda *a: 1.0) for c in ().__class__.__base__.__subclasses__()]",
+    "[c for c in ().__class__.__base__.__subclasses__() if c.__name__ == 'Popen'][0](['touch', '{marker}'])",
+    'sin(\'__import__("os").system("touch {marker}")\')',
+    "Symbol('x').__class__.__init__.__globals__['__builtins__']['__import__']('os').system('touch {marker}')",
+    "type('X', (float,), {{'__float__': lambda self: 1.0}})()",
+    "exec('import os; os.system(\"touch {marker}\")')",
+)
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("dataset", EVALUATING)
+def test_an_answer_gets_no_shell_no_verdict_and_no_hold_on_the_next(dataset, tmp_path):
+    """The bug: these scorers call eval, so an answer ran with the trainer's rights, wrote its own verdict and the next
+    ones', and replaced the comparer."""
+    task = GymTask(dataset)
+    problem = next(p for p in task.problems("train", 3) if p.answer)
+    marker = tmp_path / "marker"
+    for harm in HARM:
+        answer = harm.format(marker=marker)
+        assert not task.grade(problem, rf"\boxed{{{answer}}}").correct, answer
+    assert not marker.exists()
+    assert not task.grade(problem, r"\boxed{12345.678}").correct
+    # Scored, not found equal as text: a space more, which these scorers do not mind, or their own bracketed form.
+    entry = problem.data["entry"]
+    other = f"({problem.answer})" if dataset in ("countdown", "puzzle24", "polynomial_multiplication") else None
+    if dataset.endswith("integration"):
+        other = f"{problem.answer} + 1"
+    if dataset == "spiral_matrix":
+        other = str([int(item) for item in problem.answer.split()])
+    if dataset == "string_insertion":
+        other = str(list(problem.answer))
+    if dataset == "binary_matrix":
+        other = str([[int(item) for item in row.split()] for row in problem.answer.splitlines()])
+    if dataset == "n_queens":
+        other = str([row.split() for row in entry["metadata"]["valid_answers"][0].splitlines()])
+    assert other is not None and other != problem.answer
+    reply = gym._JAILED.ask(
+        {"kind": "score", "dataset": dataset, "options": {}, "answer": other, "entry": gym.packed(entry)}
+    )
+    assert reply is not None and reply["score"] > 0.01, (other, reply)
+
+
+def test_where_there_is_no_jail_the_user_is_asked_before_any_work(monkeypatch):
+    """As on another system than Linux, from the choice of the task on."""
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setattr(sys, "platform", "darwin")
+        check_jail.cache_clear()
+        with pytest.raises(UserError, match=r"no jail for it here \(darwin: .*--consent\.unjailed_scorers true"):
+            load_task(TaskConfig("reasoning_gym:chain_sum"))
+        with pytest.raises(UserError, match=r"no jail for it here"):
+            load_task(TaskConfig("gsm8k+reasoning_gym:chain_sum"))
+        task = load_task(TaskConfig("reasoning_gym:puzzle24"), Consent(unjailed_scorers=True))
+    check_jail.cache_clear()
+    problem = task.problems("train", 1)[0]
+    assert task.grade(problem, rf"\boxed{{({problem.answer})}}").correct
+    assert gym._UNJAILED.pid is not None
+    for harm in HARM[:7]:
+        assert not task.grade(problem, rf"\boxed{{{harm}}}").correct
+    gym._UNJAILED.close()
+
+
+def test_the_jail_is_taken_where_there_is_one_consent_or_not():
+    assert jail.check_jail() is None
+    assert GymTask("chain_sum", SUMS, unjailed=True)._grader is gym._JAILED
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_jail_and_guard_change_no_score():
+    """Of every data set's own answers: what its scorer says in this process, it says in the jail."""
+    import reasoning_gym
+    from reasoning_gym.factory import DATASETS
+
+    for name in sorted(set(DATASETS) - {"composite"}):  # which is made of others
+        dataset = reasoning_gym.create_dataset(name, seed=7, size=3 if name not in EVALUATING else 12)
+        request = {"dataset": name, "options": {}}
+        assert gym._JAILED.ask({**request, "kind": "load"}, wall_s=120)["verdict"] == "loaded"
+        for entry in dataset:
+            asked = {**request, "kind": "score", "answer": entry["answer"], "entry": gym.packed(entry)}
+            try:
+                score = float(dataset.score_answer(entry["answer"], entry))
+            except Exception as error:
+                assert gym._JAILED.ask(asked)["error"].startswith(type(error).__name__)
+            else:
+                assert gym._JAILED.ask(asked)["score"] == score, name

@@ -11,6 +11,7 @@ from slow import layer_states
 
 from led_rl.decoding.engine import Engine, EngineConfig, Prompt
 from led_rl.decoding.samplers import Greedy
+from led_rl.models import lens as lens_module
 from led_rl.models.lens import Lens
 
 DEPTHS = range(LAYERS)
@@ -196,3 +197,28 @@ def test_shipped_base(shipped):
     with torch.no_grad():
         ours = lens.logits(lens.read(input_ids, range(lens.layers)).states[0], 0, True)
         assert_same_to_one_ulp(ours, shipped.model(input_ids=input_ids, use_cache=False).logits)
+
+
+@pytest.mark.parametrize("family", ["llama", "gemma2", "qwen3_moe"])
+def test_a_release_that_names_states_otherwise_is_noticed(family, monkeypatch):
+    """transformers 5.17 to 5.22 count `output_hidden_states` by layers, 5.23 by hidden states. Asked otherwise,
+    5.19 gave None for every state, in silence."""
+    lens = Lens(build(family))
+    lens.check_logits()
+    monkeypatch.setattr("led_rl.models.lens._BY_LAYER", not lens_module._BY_LAYER)
+    with pytest.raises((RuntimeError, ValueError), match=r"no state for depth|gives other states for depths"):
+        lens.check_logits()
+
+
+def test_states_of_another_layer_are_noticed(monkeypatch):
+    """A release whose indices are off by one gives states, and the wrong ones."""
+    lens = Lens(build("llama"))
+    read = Lens._named
+    monkeypatch.setattr(
+        Lens, "_of", lambda self, depths, output: {depth: output.hidden_states[-depth] for depth in depths}
+    )
+    monkeypatch.setattr(Lens, "_named", lambda self, depths: bool(depths) and read(self, depths) and True)
+    with pytest.raises(
+        ValueError, match=r"gives other states for depths \[1, 2, 3\] than a pass that keeps all of them"
+    ):
+        lens.check_logits()

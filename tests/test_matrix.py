@@ -43,14 +43,14 @@ def config(tmp_path, **changes):
 
 
 def named(commands):
-    return [command[1].rpartition("/")[2] for command in commands]
+    return [command[2].rpartition(".")[2] for command in commands]
 
 
 class TestStages:
     def test_everything_is_missing_at_first(self, tmp_path):
         search = config(tmp_path)
         commands = list(stages(search, search.cells[0]))
-        assert named(commands) == ["pretrain_base.py", "train_grpo.py", "eval_led.py", "report.py"]
+        assert named(commands) == ["pretrain", "train", "eval", "report"]
         model = commands[1][commands[1].index("--model") + 1]
         assert model == commands[0][commands[0].index("--output_dir") + 1] == str(tmp_path / "runs" / "base")
 
@@ -60,10 +60,10 @@ class TestStages:
         write_text(tmp_path / "runs" / "one" / "config.yaml", "")
         write_json(tmp_path / "runs" / "one" / "run.json", {"sessions": [{}]})
         commands = list(stages(search, search.cells[0]))
-        assert named(commands) == ["train_grpo.py", "eval_led.py", "report.py"]
+        assert named(commands) == ["train", "eval", "report"]
         assert commands[0][-1] == "--resume"
         write_json(tmp_path / "runs" / "one" / "run.json", {"sessions": [{"rl_steps": 6}]})
-        assert named(stages(search, search.cells[0])) == ["eval_led.py", "report.py"]
+        assert named(stages(search, search.cells[0])) == ["eval", "report"]
 
     def test_options_are_typed_as_a_user_types_them(self, tmp_path):
         train = {"grpo": {"learning_rate": 5e-4, "bf16": False}, "lora": {"layers_to_transform": [6, 7]}}
@@ -77,7 +77,7 @@ class TestStages:
     def test_cells_and_bases_start_from_the_configurations_named(self, tmp_path):
         search = config(tmp_path, train_config="a.yaml", pretrain_config="b.yaml")
         pretraining, training, *_ = stages(search, search.cells[0])
-        assert pretraining[2:4] == ["--config", "b.yaml"] and training[2:4] == ["--config", "a.yaml"]
+        assert pretraining[3:5] == ["--config", "b.yaml"] and training[3:5] == ["--config", "a.yaml"]
 
     def test_a_cells_own_options_come_after_the_matrixs(self, tmp_path):
         search = config(tmp_path, cells=[Cell("one", "why", evaluate={"num_samples": 9})])
@@ -100,22 +100,22 @@ def test_bad_input_is_named(tmp_path, changes, message):
 
 
 def test_the_shipped_search_parses_and_every_command_of_it_parses():
-    search, _ = parse(MatrixConfig, "", ["--config", str(SCRIPTS.parent / "configs" / "recipe.yaml")])
+    search, _ = parse(MatrixConfig, ["--config", str(SCRIPTS.parent / "configs" / "recipe.yaml")])
     assert search.cells
     from led_rl.eval.config import EvalConfig
-    from led_rl.pretrain.train import PretrainConfig
+    from led_rl.pretrain.config import PretrainConfig
     from led_rl.rl.config import TrainConfig, grpo_arguments
 
     for cell in search.cells:
         for stage in stages(search, cell):
-            name = stage[1].rpartition("/")[2].removesuffix(".py")
-            if name == "train_grpo":
+            (name,) = named([stage])
+            if name == "train":
                 default = SCRIPTS.parent / "configs" / "countdown_grpo.yaml"
-                grpo_arguments(parse(TrainConfig, "", stage[2:], default)[0])
-            elif name == "pretrain_base":
-                parse(PretrainConfig, "", stage[2:], SCRIPTS.parent / "configs" / "base_countdown.yaml")
-            elif name == "eval_led":
-                parse(EvalConfig, "", stage[2:])
+                grpo_arguments(parse(TrainConfig, stage[3:], default)[0])
+            elif name == "pretrain":
+                parse(PretrainConfig, stage[3:], SCRIPTS.parent / "configs" / "base_countdown.yaml")
+            elif name == "eval":
+                parse(EvalConfig, stage[3:])
 
 
 def test_no_time_is_no_work(tmp_path):
@@ -153,7 +153,7 @@ def search(tmp_path_factory):
 class TestSearch:
     def test_the_second_go_trains_only_what_was_missing(self, search):
         root, said = search
-        assert "train_grpo.py" not in "".join(line for line in said.splitlines() if line.startswith("one:"))
+        assert "led-train" not in "".join(line for line in said.splitlines() if line.startswith("one:"))
         assert "complete: one, two of 2 cells" in said
         assert len(read_json(root / "runs" / "one" / "run.json")["sessions"]) == 1
 

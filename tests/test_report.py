@@ -6,8 +6,9 @@ import re
 import shutil
 import subprocess
 import sys
-from base64 import b64decode
+from base64 import b64encode
 from collections.abc import Callable, Sequence
+from hashlib import sha256
 from html.parser import HTMLParser
 from io import BytesIO
 from pathlib import Path
@@ -51,6 +52,7 @@ class Page(HTMLParser):
         self.tags: list[str] = []
         self.attributes: list[tuple[str, str, str]] = []
         self.text = ""
+        self.scripts: list[str] = []
         self.feed(text)
         assert self.open == []
 
@@ -64,8 +66,15 @@ class Page(HTMLParser):
         assert self.open.pop() == tag
 
     def handle_data(self, data: str) -> None:
-        if "style" not in self.open:
+        if self.open and self.open[-1] == "script":
+            self.scripts.append(data)
+        elif "style" not in self.open:
             self.text += data
+
+    def carried(self, name: str) -> Any:
+        """JSON that the page carries under this id."""
+        ids = [value for tag, key, value in self.attributes if (tag, key) == ("script", "id")]
+        return json.loads(self.scripts[ids.index(name)])
 
 
 def write_samples(
@@ -152,33 +161,65 @@ def check_png(data: bytes) -> None:
         assert low != high
 
 
-def test_every_figure_is_a_valid_png_beside_and_inside_the_page(run: Path) -> None:
+def test_every_figure_is_a_chart_on_the_page_and_a_valid_png_beside_it(run: Path) -> None:
     page = Page((run / "report" / "index.html").read_text())
-    embedded = [value for tag, name, value in page.attributes if (tag, name) == ("img", "src")]
-    assert len(embedded) == len(NAMES)
-    for name, source in zip(NAMES, embedded, strict=True):
-        data = (run / "report" / f"{name}.png").read_bytes()
-        check_png(data)
-        assert source.startswith("data:image/png;base64,") and b64decode(source.partition(",")[2]) == data
-    assert all(value for tag, name, value in page.attributes if (tag, name) == ("img", "alt"))
+    assert {chart["name"] for chart in page.carried("charts")} == set(NAMES)
+    figures_shown = [value for tag, name, value in page.attributes if (tag, name) == ("figure", "id")]
+    assert sorted(figures_shown) == sorted(NAMES)
+    for name in NAMES:
+        check_png((run / "report" / f"{name}.png").read_bytes())
 
 
-def test_page_has_no_remote_resource_and_no_script(run: Path) -> None:
+def test_charts_hold_what_the_records_hold(run: Path) -> None:
+    """Every scored row is a point of the frontier, every comparison a point of the differences, where it belongs."""
+    charts = {chart["name"]: chart for chart in Page((run / "report" / "index.html").read_text()).carried("charts")}
+    results, comparisons = (read_jsonl(run / "eval" / f"{name}.jsonl") for name in ("results", "comparisons"))
+    large = str(headline_k([int(k) for k in results[0]["pass_at_k"]]))
+    drawn = sorted((point["x"], point["y"]) for series in charts["frontier"]["series"] for point in series["points"])
+    levels = sorted((100 * row["pass_at_k"]["1"], 100 * row["pass_at_k"][large]) for row in results)
+    np.testing.assert_allclose(drawn, levels, rtol=1e-5)
+    shown = sorted(point["y"] for series in charts["matched_differences"]["series"] for point in series["points"])
+    kept = [row for row in comparisons if row["arm"] != "top_k" and row["k"] in (1, int(large))]
+    np.testing.assert_allclose(shown, sorted(100 * row["difference"] for row in kept), rtol=1e-5, atol=1e-9)
+
+
+def test_every_choice_of_a_chart_has_something_to_show(run: Path) -> None:
+    for chart in Page((run / "report" / "index.html").read_text()).carried("charts"):
+        for control in chart["controls"]:
+            values = {option["value"] for option in control["options"]}
+            used = {series["tags"][control["name"]] for series in chart["series"] if control["name"] in series["tags"]}
+            assert values == used and set(control["chosen"]) <= values and control["chosen"]
+        known = {control["name"] for control in chart["controls"]}
+        assert all(set(series.get("tags", {})) <= known for series in chart["series"])
+
+
+def test_page_has_no_remote_resource_and_one_script_that_its_policy_names(run: Path) -> None:
+    """The browser is told to run this script alone, by its hash, whatever else would come into the page."""
     text = (run / "report" / "index.html").read_text()
     page = Page(text)
-    assert not {"script", "link", "iframe", "object", "base"} & set(page.tags)
+    assert not {"link", "iframe", "object", "base", "img"} & set(page.tags)
+    kinds = [value for tag, name, value in page.attributes if (tag, name) == ("script", "type")]
+    assert page.tags.count("script") == len(kinds) + 1 and set(kinds) == {"application/json"}
+    (policy,) = [value for tag, name, value in page.attributes if value.startswith("default-src")]
+    digest = b64encode(sha256(page.scripts[-1].encode()).digest()).decode()
+    assert f"script-src 'sha256-{digest}'" in policy and "unsafe" not in policy and "default-src 'none'" in policy
     for _, name, value in page.attributes:
-        assert name not in {"href", "srcset", "onload", "onclick"}
-        assert name != "src" or value.startswith("data:")
-    without_images = re.sub(r"data:image/png;base64,[\w+/=]+", "", text)
-    assert "http:" not in without_images and "https:" not in without_images and "url(" not in without_images
+        assert not name.startswith("on") and name not in {"src", "srcset", "style"}
+        assert name != "href" or value.startswith("#")
+    local = text.replace("http://www.w3.org/2000/svg", "")
+    assert "http:" not in local and "https:" not in local and "url(" not in local.replace("url(#hatch)", "")
+    assert not {"innerHTML", "outerHTML", "insertAdjacentHTML", "eval(", "document.write"} & set(
+        re.findall(r"innerHTML|outerHTML|insertAdjacentHTML|eval\(|document\.write", page.scripts[-1])
+    )
 
 
 def test_hostile_text_is_shown_not_run(run: Path) -> None:
-    page = Page((run / "report" / "index.html").read_text())
-    assert "script" not in page.tags
+    text = (run / "report" / "index.html").read_text()
+    page = Page(text)
+    assert text.count("<script>alert") == 0
     assert page.text.count("<script>alert(1)</script>") >= 3  # config.yaml, run.json and eval.json
     assert HOSTILE in page.text
+    assert {one["text"] for one in page.carried("sampled")["samples"]} == {HOSTILE}
 
 
 def test_same_records_give_the_same_bytes(run: Path, tmp_path: Path) -> None:
@@ -208,7 +249,7 @@ def test_evaluation_of_one_model_at_one_temperature(tmp_path: Path) -> None:
         "One checkpoint was evaluated",
     ):
         assert words in page.text
-    assert HOSTILE in page.text and "script" not in page.tags
+    assert HOSTILE in page.text
     assert [path.name for path in (tmp_path / "out").glob("*.png")] == ["matched_differences.png"]
 
 

@@ -21,7 +21,6 @@ import yaml
 from safetensors.torch import load_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from led_rl.config import guarded
 from led_rl.records import read_json, read_jsonl, write_jsonl
 from led_rl.run_folder import RunFolder
 
@@ -111,7 +110,7 @@ def script(name):
 
 def here(line):
     """Run a script's command in this process, which has paid for the imports."""
-    assert guarded(script(Path(line[1]).stem).main, line[2:]) == 0
+    assert script(Path(line[1]).stem).main(line[2:]) == 0
 
 
 @pytest.fixture
@@ -295,18 +294,19 @@ class TestTraining:
         read = events(trained / "tb")
         tags = read.Tags()
         rows = {(r["rl_step"], r["text"], r["final_norm"]): r for r in read_jsonl(trained / "probe.jsonl")}
-        for group, text, norm in (
-            ("entropy", "own", True),
-            ("entropy_own_raw", "own", False),
-            ("entropy_reference_norm", "reference", True),
-            ("entropy_reference_raw", "reference", False),
+        for group, layers, text, norm in (
+            ("entropy", "with_norm_own", "own", True),
+            ("entropy_own_raw", "without_norm_own", "own", False),
+            ("entropy_reference_norm", "with_norm_reference", "reference", True),
+            ("entropy_reference_raw", "without_norm_reference", "reference", False),
         ):
-            expected = {f"layer_{layer:02d}_nats": lambda row, i=layer - 1: row["entropy_nats"][i]
+            expected = {f"{layers}/layer_{layer:02d}_nats": lambda row, i=layer - 1: row["entropy_nats"][i]
                         for layer in range(1, LAYERS + 1)}  # fmt: skip
-            expected["final_nats"] = lambda row: row["entropy_final_nats"]
-            expected["intermediate_nats"] = lambda row: row["entropy_intermediate_nats"]
+            expected[f"{group}/final_nats"] = lambda row: row["entropy_final_nats"]
+            expected[f"{group}/intermediate_nats"] = lambda row: row["entropy_intermediate_nats"]
+            assert layers > "train", "forty cards of layers would stand before the curves of training"
             for name, value in expected.items():
-                points = read.Scalars(f"{group}/{name}")
+                points = read.Scalars(name)
                 assert [point.step for point in points] == [0, *SAVED]
                 assert [p.value for p in points] == pytest.approx([value(rows[p.step, text, norm]) for p in points])
         assert [image.step for image in read.Images("entropy/layers_by_checkpoint")] == [0, *SAVED]
@@ -315,8 +315,13 @@ class TestTraining:
         )
         assert any("custom_scalars" in tag for tag in tags["tensors"])
         layout = read.Tensors("custom_scalars__config__")[0].tensor_proto.string_val[0]
-        assert b"entropy/final_nats" in layout
-        assert b"entropy/intermediate_nats" in layout
+        assert b"the story" in layout and b"entropy_by_depth/own" in layout and b"train/reward$" in layout
+        for name in ("final", "intermediate"):  # two runs, for TensorBoard colours runs and not tags
+            points = events(trained / "tb" / name).Scalars("entropy_by_depth/own_nats")
+            assert [point.step for point in points] == [0, *SAVED]
+            assert [p.value for p in points] == pytest.approx(
+                [rows[p.step, "own", True][f"entropy_{name}_nats"] for p in points]
+            )
         reward = read.Scalars("train/reward")
         assert [point.step for point in reward] == list(range(1, STEPS + 1))
 
@@ -455,13 +460,19 @@ class TestEvaluation:
 
     def test_the_report_and_the_curves(self, evaluated):
         page = (evaluated / "report" / "index.html").read_text()
-        assert "<img" in page
+        assert 'id="charts"' in page and 'id="sampled"' in page
         assert {path.stem for path in (evaluated / "report").glob("*.png")} == {
             "entropy_and_accuracy", "entropy_by_layer", "accuracy_by_temperature", "frontier", "matched_differences",
             "training",
         }  # fmt: skip
-        read = events(evaluated / "tb" / "eval")
-        assert [point.step for point in read.Scalars("plain_T0.7/pass_at_1")] == [0, *SAVED]
+        scored = {(row["rl_step"], row["arm"]): row for row in read_jsonl(evaluated / "eval" / "results.jsonl")}
+        for arm in ("plain", "led_countdown"):  # a run an arm, so that one chart overlays them
+            points = events(evaluated / "tb" / "eval" / arm).Scalars("pass_at_1/T0.7")
+            assert [point.step for point in points] == [0, *SAVED]
+            assert [p.value for p in points] == pytest.approx([scored[p.step, arm]["pass_at_k"]["1"] for p in points])
+        read = events(evaluated / "tb" / "eval" / "run")
+        assert b"pass_at_1/T0.7$" in read.Tensors("custom_scalars__config__")[0].tensor_proto.string_val[0]
+        assert "samples/plain/text_summary" in read.Tags()["tensors"]
         assert_events_are_whole(evaluated)  # the run's own curves are untouched
 
     def test_eval_json_records_how(self, evaluated):
@@ -537,10 +548,7 @@ class TestEvaluation:
 def refused(capfd, name, *argv, within_s=15.0):
     """The one line that a script ends with, exit code 2; in this process, which has paid for the imports."""
     started = time.monotonic()
-    try:
-        code = guarded(script(name).main, [str(argument) for argument in argv])
-    except SystemExit as stopped:
-        code = stopped.code
+    code = script(name).main([str(argument) for argument in argv])
     err = capfd.readouterr().err
     assert code == 2, err
     assert "Traceback" not in err
@@ -553,7 +561,8 @@ def refused(capfd, name, *argv, within_s=15.0):
 @pytest.fixture(scope="session")
 def wordless(workspace):
     """A model of 19 words, one fewer than LED's k in the paper, and the options of a task it can read."""
-    from led_rl.models.base import BaseModelConfig, build_base_model
+    from led_rl.models.base import build_base_model
+    from led_rl.models.config import BaseModelConfig
     from led_rl.models.tokenizer import word_tokenizer
     from led_rl.tasks.countdown import Countdown, CountdownConfig
 
@@ -573,7 +582,7 @@ class TestBadInput:
             (
                 "train_grpo",
                 ["--grpo.lerning_rate", "1"],
-                "grpo.lerning_rate is not a field of GRPOConfig: did you mean",
+                "--grpo.lerning_rate is no option: did you mean --grpo.learning_rate?",
             ),
         ],
     )
@@ -601,7 +610,7 @@ class TestBadInput:
             ),
             (["--task.name", "nope"], "task.name='nope' is unknown: `countdown` or `reasoning_gym:<data set>`"),
             (["--task.name", "reasoning_gym:chain_sums"], "did you mean chain_sum"),
-            (["--bogus", "1"], "unrecognized arguments: --bogus 1"),
+            (["--bogus", "1"], "--bogus is no option: --help lists all"),
             (["--steps", "3"], "steps [3] are not among the run's [0, 2, 4, 6]"),
             (["--temperatures", "0"], "temperature 0 is the greedy arm"),
             (["--num_samples", "0"], "num_samples=0: both must be at least 1"),
@@ -653,13 +662,16 @@ class TestBadInput:
         [
             (["--model", "no/such/model"], "no/such/model does not exist: name a model folder"),
             (["--task.name", "nope"], "task.name='nope' is unknown"),
-            (["--task.name", "gsm8k"], "reward.trace=0.5 with task.name='gsm8k': only the traces of countdown"),
+            (
+                ["--task.name", "gsm8k", "--reward.trace", "0.5"],
+                "reward.trace=0.5 with task.name='gsm8k': only the traces of countdown",
+            ),
             (
                 ["--reward.trace", "1", "--task.name", "countdown+gsm8k"],
                 "reward.trace=1.0 with task.name='countdown+gsm8k': only the traces of countdown have a grammar to "
                 "reward; set reward.trace=0, or task.name=countdown",
             ),
-            (["--bogus", "1"], "unrecognized arguments: --bogus 1"),
+            (["--bogus", "1"], "--bogus is no option: --help lists all"),
             (["--config", "/no/such.yaml"], "/no/such.yaml"),
             (["--grpo.seed", "1"], "grpo.seed is set by led_rl: use seed"),
             (["--grpo.num_generations", "5"], "divisible"),
@@ -716,7 +728,7 @@ class TestBadInput:
         for folder in (tmp_path, tmp_path / "nothing"):
             assert script("report").main(["--run", str(folder)]) == 2
             err = capfd.readouterr().err
-            assert err.startswith("report: ")
+            assert err.startswith("error: ")
             assert err.count("\n") == 1
 
 

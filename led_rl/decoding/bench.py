@@ -18,8 +18,9 @@ from torch import Tensor, nn
 from torch.nn.functional import linear, scaled_dot_product_attention
 from transformers import GenerationConfig
 
+from led_rl.decoding.config import EngineConfig
 from led_rl.decoding.controls import ExploreFinal
-from led_rl.decoding.engine import Completion, Engine, EngineConfig, Prompt
+from led_rl.decoding.engine import Completion, Engine, Prompt
 from led_rl.decoding.led import LED, PRESETS
 from led_rl.decoding.led_sampler import LEDSampler
 from led_rl.decoding.randomness import sample_key
@@ -63,14 +64,14 @@ class Workload:
 
 
 @dataclass(frozen=True)
-class _Arm:
+class Arm:
     name: str
     baseline: str | None
-    run: Callable[[int], "_Done"]
+    run: Callable[[int], "Done"]
 
 
 @dataclass(frozen=True)
-class _Done:
+class Done:
     tokens: int
     explored: float | None = None
     shared: float | None = None
@@ -90,22 +91,22 @@ def measure(work: Workload, repeats: int, headline: Sequence[tuple[str, str]], q
     truncation = Truncation(work.temperature)
     latent = LEDSampler.of(work.led, truncation, lens)
     arms = [
-        _Arm("generate", None, lambda seed: _generate(work, seed)),
-        _Arm("plain", "generate", _engine(work, lens, Plain(truncation))),
-        _Arm("top_k", "plain", _engine(work, lens, Plain(replace(truncation, top_k=latent.led.top_k)))),
-        _Arm("led", "plain", _engine(work, lens, latent)),
-        _Arm("led_full_readouts", "plain", _engine(work, lens, latent, record=True)),
-        _Arm(BOUND, "generate", _bound(work, lens)),
+        Arm("generate", None, lambda seed: generate_run(work, seed)),
+        Arm("plain", "generate", engine_run(work, lens, Plain(truncation))),
+        Arm("top_k", "plain", engine_run(work, lens, Plain(replace(truncation, top_k=latent.led.top_k)))),
+        Arm("led", "plain", engine_run(work, lens, latent)),
+        Arm("led_full_readouts", "plain", engine_run(work, lens, latent, record=True)),
+        Arm(BOUND, "generate", _bound(work, lens)),
     ]
     if not quick:
-        arms += [_Arm("generate_batch", "generate", lambda seed: _generate_batch(work, seed)), *_grid(work, lens)]
-    rows = _rows(work, arms, repeats)
+        arms += [Arm("generate_batch", "generate", lambda seed: _generate_batch(work, seed)), *_grid(work, lens)]
+    rows = rows_of(work, arms, repeats)
     for row in rows:
         row["headline"] = (row["arm"], row["baseline"]) in headline
     return rows
 
 
-def _grid(work: Workload, lens: Lens) -> list[_Arm]:
+def _grid(work: Workload, lens: Lens) -> list[Arm]:
     """What an evaluation samples by default (plain, LED and its two controls at each temperature), one setting after
     another and all in one pass. Tokens count once for every setting that drew them."""
     samplers: list[Sampler] = []
@@ -113,22 +114,22 @@ def _grid(work: Workload, lens: Lens) -> list[_Arm]:
         truncation = Truncation(temperature)
         latent = LEDSampler.of(work.led, truncation, lens)
         samplers += [Plain(truncation), Plain(latent.truncation), latent, ExploreFinal.of(work.led, truncation, lens)]
-    alone = [_engine(work, lens, sampler) for sampler in samplers]
+    alone = [engine_run(work, lens, sampler) for sampler in samplers]
     return [
-        _Arm(APART, None, _one_after_another(alone)),
-        _Arm(TOGETHER, APART, _engine(work, lens, samplers)),
+        Arm(APART, None, _one_after_another(alone)),
+        Arm(TOGETHER, APART, engine_run(work, lens, samplers)),
     ]
 
 
-def _one_after_another(runs: Sequence[Callable[[int], _Done]]) -> Callable[[int], _Done]:
-    def run(seed: int) -> _Done:
+def _one_after_another(runs: Sequence[Callable[[int], Done]]) -> Callable[[int], Done]:
+    def run(seed: int) -> Done:
         parts = [one(seed) for one in runs]
-        return _Done(sum(part.tokens for part in parts), seconds=sum(part.seconds or 0.0 for part in parts))
+        return Done(sum(part.tokens for part in parts), seconds=sum(part.seconds or 0.0 for part in parts))
 
     return run
 
 
-def _bound(work: Workload, lens: Lens) -> Callable[[int], _Done]:
+def _bound(work: Workload, lens: Lens) -> Callable[[int], Done]:
     """The matrix products and the attention of the samples' decoding steps, each distinct prefix once, and nothing
     else: no norm, rotation, cache write, draw or prompt. No decoder that makes these samples in one batch, a token at a
     time, with these kernels is faster; smaller batches, which may fit a processor's cache, are not bounded by it."""
@@ -144,7 +145,7 @@ def _bound(work: Workload, lens: Lens) -> Callable[[int], _Done]:
     alive = _distinct_prefixes(sampled)
 
     @torch.inference_mode()
-    def run(seed: int) -> _Done:
+    def run(seed: int) -> Done:
         most = max(alive)
         inputs = {weight.shape[1]: torch.zeros(most, weight.shape[1], **options) for weight in weights}
         query = torch.zeros(most, heads, 1, width, **options)
@@ -161,7 +162,7 @@ def _bound(work: Workload, lens: Lens) -> Callable[[int], _Done]:
                 )
         if lens.device.type == "cuda":
             torch.cuda.synchronize()
-        return _Done(tokens, shared=tokens / sum(alive), seconds=time.perf_counter() - started)
+        return Done(tokens, shared=tokens / sum(alive), seconds=time.perf_counter() - started)
 
     return run
 
@@ -174,10 +175,10 @@ def measure_growth(work: Workload, repeats: int) -> list[Row]:
         lens = Lens(part.policy.model)
         truncation = Truncation(part.temperature)
         arms = [
-            _Arm("plain", None, _engine(part, lens, Plain(truncation))),
-            _Arm("led", "plain", _engine(part, lens, LEDSampler.of(part.led, truncation, lens))),
+            Arm("plain", None, engine_run(part, lens, Plain(truncation))),
+            Arm("led", "plain", engine_run(part, lens, LEDSampler.of(part.led, truncation, lens))),
         ]
-        rows.extend({**row, "varied": label, "headline": False} for row in _rows(part, arms, repeats))
+        rows.extend({**row, "varied": label, "headline": False} for row in rows_of(part, arms, repeats))
 
     layers = Lens(work.policy.model).layers
     for samples in (1, 4, 16, 64):
@@ -194,7 +195,7 @@ def measure_growth(work: Workload, repeats: int) -> list[Row]:
     return rows
 
 
-def _rows(work: Workload, arms: Sequence[_Arm], repeats: int) -> list[Row]:
+def rows_of(work: Workload, arms: Sequence[Arm], repeats: int) -> list[Row]:
     speeds: dict[str, list[float]] = {arm.name: [] for arm in arms}
     peaks: dict[str, float] = {}
     explored: dict[str, float | None] = {}
@@ -235,16 +236,16 @@ def _rows(work: Workload, arms: Sequence[_Arm], repeats: int) -> list[Row]:
     return rows
 
 
-def _engine(
+def engine_run(
     work: Workload, lens: Lens, sampler: Sampler | Sequence[Sampler], record: bool = False
-) -> Callable[[int], _Done]:
-    def run(seed: int) -> _Done:
+) -> Callable[[int], Done]:
+    def run(seed: int) -> Done:
         started = time.perf_counter()
         done = _completions(work, lens, sampler, seed, record)
         seconds = time.perf_counter() - started
         tokens = sum(len(completion.tokens) * len(completion.samplers) for completion in done)
         shared = tokens / sum(_distinct_prefixes(done))
-        return _Done(tokens, _explored(done, tokens) if record else None, shared, seconds)
+        return Done(tokens, _explored(done, tokens) if record else None, shared, seconds)
 
     return run
 
@@ -273,7 +274,7 @@ def _explored(done: Sequence[Completion], tokens: int) -> float:
     return round(sum(sum(completion.explored) for completion in done) / tokens, 4)
 
 
-def _generate(work: Workload, seed: int) -> _Done:
+def generate_run(work: Workload, seed: int) -> Done:
     torch.manual_seed(seed)
     longest = max(len(ids) for ids in work.prompts)
     ids = torch.tensor([[0] * (longest - len(ids)) + ids for ids in work.prompts], device=work.policy.model.device)
@@ -288,15 +289,15 @@ def _generate(work: Workload, seed: int) -> _Done:
         num_return_sequences=work.samples,
     )
     assert isinstance(sequences, Tensor)
-    return _Done(_useful(sequences[:, longest:], work.policy.end_tokens))
+    return Done(_useful(sequences[:, longest:], work.policy.end_tokens))
 
 
-def _generate_batch(work: Workload, seed: int) -> _Done:
+def _generate_batch(work: Workload, seed: int) -> Done:
     torch.manual_seed(seed)
     repeated = [ids for ids in work.prompts for _ in range(work.samples)]
     model: Any = work.policy.model
     outputs = model.generate_batch(inputs=repeated, generation_config=_config(work), progress_bar=False)
-    return _Done(sum(len(output.generated_tokens) for output in outputs.values()))
+    return Done(sum(len(output.generated_tokens) for output in outputs.values()))
 
 
 def _config(work: Workload) -> GenerationConfig:

@@ -17,6 +17,7 @@ from transformers.cache_utils import Cache, DynamicLayer
 
 from led_rl.decoding.branching import RECORDED, Drawn, InFlight, branch, draw_together
 from led_rl.decoding.cache import ColumnCache
+from led_rl.decoding.config import EngineConfig
 from led_rl.decoding.samplers import Sampler, Step
 from led_rl.errors import UserError
 from led_rl.models.lens import Lens
@@ -53,26 +54,6 @@ class Completion:
     log_pi: list[float] = field(default_factory=list)
     explored: list[int] = field(default_factory=list)
     depth: list[int] = field(default_factory=list)
-
-
-@dataclass(frozen=True)
-class EngineConfig:
-    """Limits of the engine.
-
-    Args:
-        max_new_tokens: tokens a completion may have, the end token included
-        max_rows: most rows of the batch, which samples share as long as they agree
-        max_batch_tokens: most cache positions in flight (rows x columns), which bounds memory
-    """
-
-    max_new_tokens: int = 64
-    max_rows: int = 512
-    max_batch_tokens: int = 131_072
-
-    def __post_init__(self) -> None:
-        for name in ("max_new_tokens", "max_rows", "max_batch_tokens"):
-            if getattr(self, name) < 1:
-                raise UserError(f"engine.{name}={getattr(self, name)}: must be at least 1")
 
 
 class Engine:

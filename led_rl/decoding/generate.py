@@ -12,6 +12,7 @@ from weakref import WeakSet
 
 import torch
 from torch import Tensor
+from torch.distributed.tensor import DTensor
 from transformers import GenerationConfig, LogitsProcessorList, PreTrainedModel, StoppingCriteriaList
 from transformers.cache_utils import Cache, DynamicCache
 from transformers.generation.logits_process import (
@@ -25,6 +26,7 @@ from transformers.generation.utils import GenerateDecoderOnlyOutput
 from led_rl.decoding.led import LED
 from led_rl.decoding.led_sampler import LEDSampler
 from led_rl.decoding.samplers import Draw, LogitsHook, Step, Truncation
+from led_rl.errors import UserError
 from led_rl.models.lens import Lens
 
 _OURS = (TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper, MinPLogitsWarper)
@@ -172,11 +174,25 @@ _KNOWN_MODELS: WeakSet[PreTrainedModel] = WeakSet()
 def _checked(model: PreTrainedModel) -> Lens:
     """The model's lens, its logits compared with the model's own when it is first seen: a family that scales its logits
     in a way of its own would be sampled at another temperature, and nothing would show it."""
+    _refuse_shards(model)
     lens = Lens(model)
     if model not in _KNOWN_MODELS:
         lens.check_logits()
         _KNOWN_MODELS.add(model)
     return lens
+
+
+def _refuse_shards(model: PreTrainedModel) -> None:
+    """UserError if other processes hold part of the weights. transformers tells a callable nothing of `synced_gpus`: a
+    process that finished early would leave the others waiting for its part for ever."""
+    for weight in model.parameters():
+        zero3 = getattr(getattr(weight, "ds_status", None), "name", None) == "NOT_AVAILABLE"
+        if zero3 or isinstance(weight, DTensor):
+            raise UserError(
+                "led_generate: the model's weights are sharded over processes (ZeRO-3 or FSDP2), which have to take "
+                "every step together, and transformers does not let a callable know: gather the weights first, or "
+                "sample with led_rl's engine or vLLM (docs/scale.md)"
+            )
 
 
 def _unread(input_ids: Tensor, given: Tensor | None, cached: int, config: GenerationConfig) -> tuple[Tensor, Tensor]:

@@ -77,11 +77,9 @@ class LEDSampler:
         rows, place = step.distinct_rows(reading)
         found = self.explore(step, lens, support, rows)
         explored = heads.clone()
-        if self.led.coin == "latent" and self.led.exploit:
-            coin = self.latent_coin(found.doubt).select(place)
+        coin = self.coin(step, lens, support, rows, found).select(place)
+        if first is None and self.led.exploit:
             explored[reading] = self._tossed(step, coin.explore, reading)
-        elif first is not None:
-            coin = Coin(step.at(first.explore)[reading], step.at(first.exploit)[reading])
         exploit = step.at(support.probabilities)
         e, weights = found.e[place], exploit.clone()
         weights[reading] = torch.where(explored[reading].unsqueeze(-1), e, exploit[reading])
@@ -90,7 +88,7 @@ class LEDSampler:
         if not step.record:
             return Draw(tokens)
         q = exploit.clone()
-        q[reading] = mix(exploit[reading], e, coin) if self.led.exploit else e
+        q[reading] = mix(exploit[reading], e, coin)
         depth = torch.full_like(tokens, -1)
         depth[reading] = found.chosen[place]
         return Draw(
@@ -109,11 +107,7 @@ class LEDSampler:
         mass = [support.mass[rows].unsqueeze(1)]
         if len(window) > 1:
             states = torch.stack([step.state(depth, rows) for depth in window[1:]], 1)
-            final_norm = self.led.final_norm
-            if self.translator is not None:
-                layers = tuple(lens.layers - depth for depth in window[1:])
-                states, final_norm = self.translator.translate(states, layers), True
-            logits = lens.logits(states, window[1], final_norm)
+            logits = self.readout(states, window[1:], lens)
             if self.led.layer is not None:
                 e = on_support(logits.squeeze(1), tokens, kept, self.truncation.temperature)
                 return Explored(e, torch.ones_like(rows), e)
@@ -121,9 +115,22 @@ class LEDSampler:
         e, chosen = explore(torch.cat(mass, 1), kept)
         return Explored(e, chosen, e)
 
-    def latent_coin(self, doubt: Tensor) -> Coin:
-        """1 - max e, times the factor. doubt (N, K) -> (N,) each."""
-        return toss(doubt.amax(-1), others(doubt), self.led.coin_factor)
+    def readout(self, states: Tensor, depths: tuple[int, ...], lens: Lens) -> Tensor:
+        """Logits (N, D, V) of intermediate states (N, D, H), as the settings have them read: with or without the final
+        norm, or through the tuned lens."""
+        if self.translator is None:
+            return lens.logits(states, depths[0], self.led.final_norm)
+        translated = self.translator.translate(states, tuple(lens.layers - depth for depth in depths))
+        return lens.logits(translated, depths[0], True)
+
+    def coin(self, step: Step, lens: Lens, support: Support, rows: Tensor, found: Explored) -> Coin:
+        """The coin of the rows (N,) that were read: (N,) each."""
+        if not self.led.exploit:
+            always = torch.ones_like(found.e[:, 0])
+            return Coin(always, torch.zeros_like(always))
+        if self.led.coin == "final":
+            return self._coin_of_final(step, lens, support).select(rows)
+        return toss(found.doubt.amax(-1), others(found.doubt), self.led.coin_factor)
 
     def _coin_of_final(self, step: Step, lens: Lens, support: Support) -> Coin:
         """(R,) each: 1 - p1, times the factor."""

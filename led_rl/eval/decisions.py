@@ -16,15 +16,16 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
+from led_rl.decoding.config import EngineConfig
 from led_rl.decoding.controls import ExploreBase, ExploreFinal
 from led_rl.decoding.distributions import Support, entropy_nats, on_support
-from led_rl.decoding.engine import Engine, EngineConfig, Prompt
+from led_rl.decoding.engine import Engine, Prompt
 from led_rl.decoding.led import PRESETS
 from led_rl.decoding.led_sampler import LEDSampler
 from led_rl.decoding.randomness import sample_key
 from led_rl.decoding.samplers import Plain, Step, Truncation
 from led_rl.errors import UserError
-from led_rl.eval.config import PRECISIONS
+from led_rl.eval.config import DecisionsConfig
 from led_rl.models.lens import Lens
 from led_rl.models.loading import Policy
 from led_rl.models.paired import PairedLens
@@ -32,63 +33,10 @@ from led_rl.models.prompting import answered, decode
 from led_rl.records import Row
 from led_rl.tasks.countdown import Countdown
 from led_rl.tasks.countdown_trace import Place, legal_next
-from led_rl.tasks.problem import SPLITS, Problem, Split
+from led_rl.tasks.problem import Problem
 
 BATCH_TOKENS = 16_384  # padded tokens of one forward pass
 DIGITS = 6  # significant ones of a number on record
-
-
-@dataclass(frozen=True)
-class DecisionsConfig:
-    """What a countdown run's checkpoints have to choose from at their decision tokens, and what it is worth.
-
-    Args:
-        ckpt: a run folder (every checkpoint, its base as step 0), a checkpoint folder or a model folder
-        steps: only these steps of a run; none: all
-        num_problems: problems of the split
-        num_samples: traces per problem
-        positions: decision tokens whose candidates are valued, per checkpoint
-        rollouts: continuations per candidate
-        preset: LED's settings
-        temperature: of traces, readouts and continuations
-        split: train, validation or test
-        seed: seed of problems, traces and continuations
-        output_dir: where eval/ and report/ go; none: the run folder, or checkpoints/<model>
-        max_new_tokens: budget of a trace; none: the run's completion length
-        accelerator: Fabric's: auto, cpu, cuda, mps
-        precision: Fabric's: 32-true, bf16-true, 16-true, bf16-mixed, 16-mixed
-        max_rows: most samples in flight
-    """
-
-    ckpt: str
-    steps: list[int] | None = None
-    num_problems: int = 200
-    num_samples: int = 1
-    positions: int = 300
-    rollouts: int = 16
-    preset: str = "countdown"
-    temperature: float = 1.0
-    split: Split = "validation"
-    seed: int = 0
-    output_dir: str | None = None
-    max_new_tokens: int | None = None
-    accelerator: str = "auto"
-    precision: str = "32-true"
-    max_rows: int = 512
-
-    def __post_init__(self) -> None:
-        for name in ("num_problems", "num_samples", "positions", "rollouts", "max_rows"):
-            if getattr(self, name) < 1:
-                raise UserError(f"{name}={getattr(self, name)}: must be at least 1")
-        if self.max_new_tokens is not None and self.max_new_tokens < 1:
-            raise UserError(f"max_new_tokens={self.max_new_tokens}: must be at least 1")
-        if self.preset not in PRESETS:
-            raise UserError(f"preset={self.preset!r}: one of {', '.join(PRESETS)}")
-        if self.split not in SPLITS:
-            raise UserError(f"split={self.split!r}: one of {', '.join(SPLITS)}")
-        if self.precision not in PRECISIONS:
-            raise UserError(f"precision={self.precision!r}: one of {', '.join(PRECISIONS)}")
-        Truncation(self.temperature)
 
 
 @dataclass(frozen=True)

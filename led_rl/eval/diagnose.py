@@ -9,15 +9,17 @@ import dataclasses
 from pathlib import Path
 
 from lightning.fabric import Fabric
-from tqdm.auto import tqdm
 
 from led_rl.errors import UserError
-from led_rl.eval.config import PRECISIONS
-from led_rl.eval.decisions import DecisionsConfig, Prompted, check_words, measure
+from led_rl.eval.config import PRECISIONS, DecisionsConfig
+from led_rl.eval.decisions import Prompted, check_words, measure
 from led_rl.eval.plan import recorded_budget
 from led_rl.eval.targets import Target, find_targets
-from led_rl.models.loading import Policy, fingerprint, load_policy
-from led_rl.models.prompting import PromptConfig, encode_prompts
+from led_rl.models.config import PromptConfig
+from led_rl.models.loading import Policy, load_policy
+from led_rl.models.prompting import encode_prompts
+from led_rl.models.source import fingerprint
+from led_rl.progress import Progress
 from led_rl.records import Row, read_json, read_jsonl, write_json, write_jsonl
 from led_rl.run_folder import provenance
 from led_rl.scores.decision_scores import aggregate
@@ -59,7 +61,8 @@ def diagnose(config: DecisionsConfig) -> Path:
     fabric = Fabric(accelerator=config.accelerator, devices=1, precision=config.precision)  # type: ignore[arg-type]
     beside = _load(base, config, fabric) if base and missing else None
     problems = task.problems(config.split, config.num_problems, config.seed)
-    for target in tqdm(missing, desc="diagnose", unit="checkpoint"):
+    progress = Progress(len(missing), "diagnose", "checkpoint")
+    for target in missing:
         policy = _load(target, config, fabric)
         check_words(policy.tokenizer, task)
         dress = PromptConfig(**recorded.get("prompt", {}))
@@ -71,6 +74,8 @@ def diagnose(config: DecisionsConfig) -> Path:
         write_jsonl(folder / "decisions_positions.jsonl", rows)
         record["models"][target.checkpoint] = _weights(target)
         write_json(folder / "decisions.json", record)
+        progress.update()
+    progress.close()
     if missing or not (folder / "decisions.jsonl").exists():
         write_jsonl(folder / "decisions.jsonl", aggregate(rows))
     return folder.parent

@@ -1,7 +1,10 @@
-"""The processes of an evaluation, and which problems are whose."""
+"""The processes of an evaluation, the folder they write together, and which problems are whose."""
 
+import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 
 import torch
 from lightning.fabric import Fabric
@@ -10,8 +13,13 @@ from led_rl.decoding.randomness import sample_key
 from led_rl.errors import UserError
 from led_rl.eval.config import EvalConfig
 from led_rl.eval.targets import Target
-from led_rl.models.loading import weight_bytes
+from led_rl.launch import is_first
+from led_rl.lock import hold
+from led_rl.models.source import weight_bytes
+from led_rl.signals import Stop, Terminated, how_to_go_on, termination
 from led_rl.tasks.problem import Problem
+
+_LOG = logging.getLogger(__name__)
 
 SMALL_MODEL_BYTES = 100 * 2**20
 MOST_PROCESSES = 16
@@ -36,6 +44,19 @@ def launch(config: EvalConfig, target: Target) -> Fabric:
         torch.set_num_threads(max(1, cores // fabric.world_size))
     fabric.seed_everything(config.seed, verbose=False)
     return fabric
+
+
+@contextmanager
+def writing(eval_dir: Path) -> Iterator[Stop]:
+    """The one launch that writes into this folder; SIGTERM ends it with a line that says how to go on."""
+    home = eval_dir.parent
+    try:
+        with termination() as stop, hold(eval_dir, "evaluation", beside=[home / "tb", home / "report"]):
+            yield stop
+    except Terminated:
+        if is_first():
+            _LOG.warning("SIGTERM: what was sampled is kept; go on with: %s", how_to_go_on(resume=False))
+        raise
 
 
 def share_of(problems: Sequence[Problem], rank: int, processes: int) -> list[Problem]:

@@ -9,11 +9,12 @@ from led_rl.errors import UserError
 from led_rl.eval.config import PRECISIONS, EvalConfig
 from led_rl.eval.sampling import Setting
 from led_rl.eval.targets import Target, Targets, find_targets
+from led_rl.models.config import PromptConfig
 from led_rl.models.interpolation import interpolate
 from led_rl.models.lens import Lens
 from led_rl.models.loading import Policy, load_policy
 from led_rl.models.paired import PairedLens
-from led_rl.models.prompting import PromptConfig, think_tokens
+from led_rl.models.prompting import think_tokens
 from led_rl.tasks.problem import Task
 from led_rl.tasks.registry import TaskConfig, check_recorded_task, load_task, recorded_task
 

@@ -14,7 +14,7 @@ from led_rl.decoding.arms import Arm
 from led_rl.errors import UserError
 from led_rl.eval.config import EvalConfig
 from led_rl.eval.plan import Plan
-from led_rl.models.loading import fingerprint
+from led_rl.models.source import fingerprint
 from led_rl.records import write_jsonl
 from led_rl.run_folder import provenance
 from led_rl.schema import EvalRecord, ModelRecord, ProblemRow, RunRecord, read_record, read_rows

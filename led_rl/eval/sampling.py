@@ -7,15 +7,19 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Protocol
+
+from transformers import PreTrainedTokenizerBase
 
 from led_rl.decoding.arms import Arm
-from led_rl.decoding.engine import Completion, Engine, Prompt
+from led_rl.decoding.engine import Completion, Prompt
 from led_rl.decoding.randomness import sample_key
+from led_rl.errors import UserError
 from led_rl.eval.targets import Target
-from led_rl.models.loading import Policy
 from led_rl.models.prompting import answered, decode
 from led_rl.records import append_jsonl
 from led_rl.schema import SampleRow, iter_rows
+from led_rl.signals import Stop, Terminated
 from led_rl.tasks.problem import Grade, Problem, Task
 
 FLUSH_S = 5.0
@@ -53,6 +57,14 @@ class Missing:
     problem: Problem
     sample: int
     settings: tuple[int, ...]
+
+
+class SamplingEngine(Protocol):
+    """What draws samples: led_rl's engine, or a vLLM."""
+
+    def stream(self, prompts: Sequence[Prompt]) -> Iterator[Completion]:
+        """Completions as they finish, in any order."""
+        ...
 
 
 class Rollouts:
@@ -94,12 +106,14 @@ class Rollouts:
         eval_dir: Path,
         rank: int,
         settings: Sequence[Setting],
-        engine: Engine,
-        policy: Policy,
+        engine: SamplingEngine,
+        tokenizer: PreTrainedTokenizerBase,
         missing: Sequence[Missing],
+        stop: Stop,
     ) -> Iterator[int]:
         """Sample, grade and append; yields the number of samples after each append. The engine has one sampler for each
-        of the settings, in their order."""
+        of the settings, in their order. Where it fails, what it had finished is appended first; SIGTERM lets an append
+        come to its end, and what is sampled be appended."""
         groups: dict[str, list[Missing]] = defaultdict(list)
         for one in missing:
             groups[one.problem.id].append(one)
@@ -122,7 +136,7 @@ class Rollouts:
             for completion in ready:
                 share = (time.monotonic() - since) * len(completion.tokens) / tokens
                 one = asked[completion.prompt][completion.sample]
-                text, grade = self._graded(one.problem, completion, policy)
+                text, grade = self._graded(one.problem, completion, tokenizer)
                 for index in completion.samplers:
                     rows[index].append(
                         {
@@ -147,17 +161,28 @@ class Rollouts:
                     append_jsonl(path, lines)
             return sum(len(lines) for lines in rows)
 
-        for completion in engine.stream(prompts):
-            ready.append(completion)
-            if time.monotonic() - since >= FLUSH_S:
-                yield append()
-                ready, since = [], time.monotonic()
-        yield append()
+        try:
+            for completion in engine.stream(prompts):
+                ready.append(completion)
+                if time.monotonic() - since >= FLUSH_S:
+                    with stop.postponed():
+                        count = append()
+                        ready, since = [], time.monotonic()
+                    yield count
+        except (Terminated, UserError):
+            if ready:
+                append()
+            raise
+        with stop.postponed():
+            count = append()
+        yield count
 
-    def _graded(self, problem: Problem, completion: Completion, policy: Policy) -> tuple[str, Grade]:
+    def _graded(
+        self, problem: Problem, completion: Completion, tokenizer: PreTrainedTokenizerBase
+    ) -> tuple[str, Grade]:
         """The completion as text, and its grade."""
-        text = decode(policy.tokenizer, completion.tokens)
-        return text, self._grade(problem.id, answered(policy.tokenizer, self.encoded[problem.id], text))
+        text = decode(tokenizer, completion.tokens)
+        return text, self._grade(problem.id, answered(tokenizer, self.encoded[problem.id], text))
 
     def _grade_anew(self, problem_id: str, text: str) -> Grade:
         return self.task.grade(self._by_id[problem_id], text)

@@ -4,8 +4,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from led_rl.errors import UserError
-from led_rl.models.loading import check_source
+from led_rl.models.source import check_source
 from led_rl.run_folder import RunFolder, owner
+from led_rl.shipped import is_ours, located
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ def find_targets(ckpt: str, steps: list[int] | None = None) -> Targets:
     Raises:
         ValueError: if there is nothing there, or no such step.
     """
-    path = Path(ckpt)
+    path = located(ckpt)
     run = owner(path) if path.is_dir() else None
     checkpoints = run.checkpoints() if run else []
     if run and path == run.path and (checkpoints or not (path / "config.json").is_file()):
@@ -69,4 +70,5 @@ def find_targets(ckpt: str, steps: list[int] | None = None) -> Targets:
     if run and found:
         return Targets([Target(path.name, found.step, ckpt)], run, run.path)
     name = path.resolve().name if path.is_dir() else ckpt.rsplit("/", 1)[-1]
-    return Targets([Target(name, None, ckpt)], run, Path("checkpoints") / name)
+    # What is shipped stays as it is: it is in git, or inside the installed package.
+    return Targets([Target(name, None, ckpt)], run, Path("checkpoints") / (f"eval_{name}" if is_ours(path) else name))

@@ -1,44 +1,9 @@
 """The small base model: a Llama or Qwen3 of transformers, a few layers deep, trained from scratch."""
 
-from dataclasses import dataclass
-from typing import Literal
-
 import torch
 from transformers import AutoModelForCausalLM, LlamaConfig, PreTrainedModel, PreTrainedTokenizerBase, Qwen3Config
 
-from led_rl.errors import UserError
-
-
-@dataclass(frozen=True)
-class BaseModelConfig:
-    """Shape of the base model.
-
-    Args:
-        architecture: `llama` or `qwen3` (Qwen3 adds a norm on queries and keys)
-        layers: decoder layers
-        width: residual stream width
-        heads: attention heads; they divide the width
-        intermediate: width of the gated MLP
-        context: longest sequence in tokens
-        tied_head: whether the LM head is the embedding
-    """
-
-    architecture: Literal["llama", "qwen3"] = "llama"
-    layers: int = 8
-    width: int = 128
-    heads: int = 4
-    intermediate: int = 320
-    context: int = 256
-    tied_head: bool = False
-
-    def __post_init__(self) -> None:
-        if self.layers < 2:
-            raise UserError(f"model.layers={self.layers}: at least 2 layers, for there to be an intermediate one")
-        if self.width % (2 * self.heads):
-            raise UserError(
-                f"model.width={self.width}, model.heads={self.heads}: the width must be a multiple of 2 x heads "
-                "(rotary embedding turns pairs)"
-            )
+from led_rl.models.config import BaseModelConfig
 
 
 def build_base_model(config: BaseModelConfig, tokenizer: PreTrainedTokenizerBase, seed: int) -> PreTrainedModel:

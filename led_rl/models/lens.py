@@ -7,19 +7,24 @@ depth i is the residual stream after layer L - i, as it leaves that layer; depth
 Letters: B rows, S positions, D depths, H width, V vocabulary, L layers.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
+from packaging.version import Version
 from torch import Tensor, nn
 from transformers import PreTrainedModel
+from transformers import __version__ as _TRANSFORMERS
 from transformers.cache_utils import Cache
 
 _NORM_NAMES = ("norm", "ln_f", "final_layer_norm", "final_layernorm", "final_norm")
 _MULTIPLIED_BY = ("logit_scale",)  # Cohere
 _DIVIDED_BY = ("logits_scaling",)  # Granite
 _SOFT_CAP = "final_logit_softcapping"  # Gemma 2 and 3
+# `output_hidden_states=[i, ..]` keeps the states named. Since 5.23 i is an index into hidden_states (embeddings first);
+# from 5.17 to 5.22 it counts layers from 0, and the embeddings cannot be named. `check_logits` tries it out.
+_BY_LAYER = Version(_TRANSFORMERS) < Version("5.23.0.dev0")
 
 
 @dataclass(frozen=True)
@@ -115,7 +120,7 @@ class Lens:
             last_only: keep only the last position, (B, H).
         """
         self.check_depths(depths)
-        wanted: Any = [-1 - depth for depth in depths if depth > 0]
+        below = [depth for depth in depths if depth > 0]
         output = self.backbone(
             input_ids=input_ids,
             inputs_embeds=inputs_embeds,
@@ -123,14 +128,10 @@ class Lens:
             position_ids=position_ids,
             past_key_values=cache,
             use_cache=cache is not None,
-            output_hidden_states=wanted or False,
+            output_hidden_states=self._named(below),
             return_dict=True,
         )
-        states = {0: output.last_hidden_state}
-        for depth in depths:
-            if depth > 0:
-                # hidden_states has L + 1 entries, embeddings first; its last one is replaced by the normed output.
-                states[depth] = output.hidden_states[-1 - depth]
+        states = {0: output.last_hidden_state, **self._of(below, output)}
         if last_only:
             states = {depth: state[:, -1] for depth, state in states.items()}
         return Reading(states)
@@ -146,6 +147,29 @@ class Lens:
             logits = torch.tanh(logits / self._soft_cap) * self._soft_cap
         return logits
 
+    def _named(self, depths: Collection[int]) -> Any:
+        """What `output_hidden_states` has to be for these depths, each at least 1."""
+        if not depths:
+            return False
+        if _BY_LAYER:
+            return True if self.layers in depths else [self.layers - 1 - depth for depth in depths]
+        return [-1 - depth for depth in depths]
+
+    def _of(self, depths: Collection[int], output: Any) -> dict[int, Tensor]:
+        """Their states in a backbone's output; RuntimeError where one is not there."""
+        # From the end both conventions agree; the last state is the normed output wherever it is kept.
+        kept = output.hidden_states or ()
+        states = {}
+        for depth in depths:
+            state = kept[-1 - depth] if depth < len(kept) else None
+            if state is None:
+                raise RuntimeError(
+                    f"transformers {_TRANSFORMERS} gave no state for depth {depth} of {type(self.model).__name__}: "
+                    "led_rl.models.lens does not know how this release names hidden states; use 5.17 to 5.23"
+                )
+            states[depth] = state
+        return states
+
     def check_depths(self, depths: Sequence[int]) -> None:
         """ValueError, naming the remedy, if the model has no such layer."""
         if depths and not (min(depths) >= 0 and max(depths) <= self.layers):
@@ -155,22 +179,43 @@ class Lens:
             )
 
     def check_logits(self) -> None:
-        """Compare depth 0 with the model's own logits on a few tokens; ValueError if they differ: an unknown family."""
+        """Compare depth 0 with the model's own logits, and every other depth with a pass that keeps all states, on a
+        few tokens; ValueError if they differ: an unknown family, or a release of transformers that names states in a
+        way of its own."""
         # Spread over the vocabulary: a padding token's embedding may be zero, and zero logits fit any rule.
         input_ids = torch.linspace(0, self.vocabulary - 1, 8, device=self.device).long().unsqueeze(0)
+        depths = range(1, self.layers)
         training = self.model.training
         self.model.eval()
         try:
             with torch.no_grad():
-                ours = self.logits(self.read(input_ids, (0,)).states[0], 0, True)
+                reading = self.read(input_ids, depths).states
+                ours = self.logits(reading[0], 0, True)
                 theirs = self.model(input_ids=input_ids, use_cache=False).logits
+                every = self.backbone(input_ids=input_ids, use_cache=False, output_hidden_states=True).hidden_states
         finally:
             self.model.train(training)
-        if not torch.allclose(ours.float(), theirs.float(), rtol=1e-3, atol=1e-3 * float(theirs.float().abs().max())):
+        # A broken weight makes some logits NaN or infinite, in both: that is for whoever draws from them to say.
+        known = ours.isfinite() & theirs.isfinite()
+        if not _close(ours[known], theirs[known]):
             raise ValueError(
                 f"{type(self.model).__name__} does to its logits what led_rl.models.lens does not know: readouts of "
                 "its layers would be wrong. Teach the lens this family first."
             )
+        wrong = [depth for depth in depths if not _close(reading[depth], every[self.layers - depth])]
+        if len(every) != self.layers + 1 or wrong:
+            raise ValueError(
+                f"{type(self.model).__name__} with transformers {_TRANSFORMERS} gives other states for depths "
+                f"{wrong or 'unknown'} than a pass that keeps all of them: readouts of its layers would be wrong. Use "
+                "transformers 5.17 to 5.23, and a family whose decoder keeps one state per layer."
+            )
+
+
+def _close(ours: Tensor, theirs: Tensor) -> bool:
+    if not theirs.numel():
+        return True
+    scale = float(theirs.float().abs().max())
+    return torch.allclose(ours.float(), theirs.float(), rtol=1e-3, atol=1e-3 * scale)
 
 
 def _unwrap(model: nn.Module) -> PreTrainedModel:

@@ -3,23 +3,25 @@
 Weights come from safetensors only; remote code runs only where it is asked for.
 """
 
-import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from huggingface_hub.utils.tqdm import enable_progress_bars
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers.utils import logging as transformers_logging
 
 from led_rl.errors import UserError
 from led_rl.models.folder_check import check_folder
+from led_rl.models.source import ADAPTER, check_source
+from led_rl.shipped import located
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-_ADAPTER, _ADAPTER_WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
-_PICKLED = ("pytorch_model.bin", "pytorch_model.bin.index.json", "adapter_model.bin")
+_ADAPTER_WEIGHTS = "adapter_model.safetensors"
 
 
 @dataclass(frozen=True)
@@ -43,20 +45,9 @@ class Policy:
         return found
 
 
-def check_source(source: str) -> None:
-    """ValueError if `source` looks like a local path and holds no model of ours to load."""
-    path = Path(source)
-    if path.is_dir():
-        if not any((path / name).is_file() for name in ("config.json", _ADAPTER)):
-            raise UserError(f"{source}: a folder without config.json or {_ADAPTER}; name a model folder")
-        if not any(path.glob("*.safetensors")):
-            pickled = [name for name in _PICKLED if (path / name).exists()]
-            reason = f"only {pickled[0]}, a pickle" if pickled else "no *.safetensors"
-            raise UserError(f"{source}: {reason}; weights are read from safetensors only, save the model with them")
-    elif path.exists():
-        raise UserError(f"{source} is a file: name the folder that holds the model")
-    elif source.startswith((".", "/", "~", "checkpoints")) or source.count("/") > 1:
-        raise UserError(f"{source} does not exist: name a model folder or a Hub id such as HuggingFaceTB/SmolLM2-135M")
+def is_adapter(source: str) -> bool:
+    """Whether this folder holds a LoRA adapter, and not a model."""
+    return (located(source) / ADAPTER).is_file()
 
 
 def load_policy(source: str, dtype: str = "float32", trust_remote_code: bool = False) -> Policy:
@@ -74,9 +65,13 @@ def load_policy(source: str, dtype: str = "float32", trust_remote_code: bool = F
     check_source(source)
     if dtype not in DTYPES:
         raise UserError(f"dtype={dtype!r}: one of {', '.join(DTYPES)}")
+    # A bar for every file of a small model hides the command's own; those of downloads are huggingface_hub's.
+    transformers_logging.disable_progress_bar()
+    enable_progress_bars()
+    folder = str(located(source))
     try:
-        model = _model(source, dtype, trust_remote_code)
-        tokenizer = _tokenizer(source, trust_remote_code)
+        model = _model(folder, dtype, trust_remote_code)
+        tokenizer = _tokenizer(folder, trust_remote_code)
     except OSError as error:
         raise UserError(f"{source}: cannot be loaded ({str(error).splitlines()[0]})") from error
     except SafetensorError as error:
@@ -102,7 +97,7 @@ def check_ids(policy: Policy, what: str, ids: Iterable[int]) -> None:
 
 
 def _model(source: str, dtype: str, trust_remote_code: bool) -> PreTrainedModel:
-    if (Path(source) / _ADAPTER).is_file():
+    if is_adapter(source):
         return _with_adapter(source, dtype, trust_remote_code)
     if Path(source).is_dir():
         check_folder(Path(source))
@@ -151,12 +146,12 @@ def _with_adapter(source: str, dtype: str, trust_remote_code: bool) -> PreTraine
     try:
         base = PeftConfig.from_pretrained(source).base_model_name_or_path
     except (TypeError, ValueError, KeyError) as error:
-        raise UserError(f"{source}/{_ADAPTER}: cannot be read ({str(error).splitlines()[0]})") from error
+        raise UserError(f"{source}/{ADAPTER}: cannot be read ({str(error).splitlines()[0]})") from error
     if not base:
-        raise UserError(f"{source}/{_ADAPTER}: names no base model; set base_model_name_or_path")
+        raise UserError(f"{source}/{ADAPTER}: names no base model; set base_model_name_or_path")
     check_source(base)
     try:
-        adapted = PeftModel.from_pretrained(_model(base, dtype, trust_remote_code), source)
+        adapted = PeftModel.from_pretrained(_model(str(located(base)), dtype, trust_remote_code), source)
     except RuntimeError as error:  # torch lists the shapes, a line each
         raise UserError(
             f"{source}: the adapter does not fit its base {base} ({' '.join(str(error).split())[:200]})"
@@ -167,24 +162,7 @@ def _with_adapter(source: str, dtype: str, trust_remote_code: bool) -> PreTraine
         if names:
             raise UserError(
                 f"{source}: {len(names)} tensors {what} {_ADAPTER_WEIGHTS} ({', '.join(sorted(names)[:3])}): it is not "
-                f"the adapter that {_ADAPTER} describes; put back the original"
+                f"the adapter that {ADAPTER} describes; put back the original"
             )
     merged: PreTrainedModel = adapted.merge_and_unload()
     return merged
-
-
-def fingerprint(source: str) -> str:
-    """What tells one set of weights from another: a hash of a local folder's safetensors files, or the Hub id."""
-    path = Path(source)
-    if not path.is_dir():
-        return source
-    digest = hashlib.sha256()
-    for file in sorted(path.glob("*.safetensors")):
-        with open(file, "rb") as opened:
-            digest.update(hashlib.file_digest(opened, "sha256").digest())
-    return digest.hexdigest()[:16]
-
-
-def weight_bytes(source: str) -> int:
-    """Size of a local folder's safetensors files; 0 for a Hub id, whose size is not known before it is loaded."""
-    return sum(file.stat().st_size for file in Path(source).glob("*.safetensors"))

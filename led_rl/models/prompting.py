@@ -1,13 +1,13 @@
 """From a task's prompts to token ids, and from token ids back to text."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 from jinja2 import TemplateError
 from transformers import PreTrainedTokenizerBase
 
 from led_rl.errors import UserError
+from led_rl.models.config import BARE, PromptConfig
 from led_rl.models.thinking import ThinkTokens
 
 THINK_START, THINK_END = "<think>", "</think>"
@@ -15,35 +15,6 @@ THINK_START_TOKENS = 8  # more than any tokenizer makes of "<think>" and the whi
 
 
 Messages = list[dict[str, str]]
-
-
-@dataclass(frozen=True)
-class PromptConfig:
-    """What surrounds a task's prompt.
-
-    Args:
-        system: system prompt; none: the chat template's own, if it has one
-        chat: use the chat template where the tokenizer has one; false suits a base model that never learned its turns
-        template: options of the chat template, such as enable_thinking
-    """
-
-    system: str | None = None
-    chat: bool = True
-    template: dict[str, Any] = field(default_factory=dict)
-
-    def messages(self, tokenizer: PreTrainedTokenizerBase) -> bool:
-        """Whether the model is given messages, and not text. ValueError for template options without a template."""
-        if self.chat and tokenizer.chat_template:
-            return True
-        if self.template:
-            raise UserError(
-                f"prompt.template={self.template}: no chat template takes these options, for the tokenizer has none or "
-                "prompt.chat is false; leave them out"
-            )
-        return False
-
-
-BARE = PromptConfig()
 
 
 def dress(tokenizer: PreTrainedTokenizerBase, prompt: str, config: PromptConfig) -> str | Messages:

@@ -12,7 +12,6 @@ V vocabulary, S positions.
 
 import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from led_rl.errors import UserError
+from led_rl.models.config import FitConfig
 from led_rl.models.lens import Lens
 from led_rl.records import write_json
 
@@ -46,27 +46,6 @@ class TunedLens(nn.Module):
         """States (.., D, H) of the layers named, in order, as the final norm and the head can read them."""
         columns = zip(states.unbind(-2), layers, strict=True)
         return torch.stack([state + self.translators[str(layer)](state) for state, layer in columns], -2)
-
-
-@dataclass(frozen=True)
-class FitConfig:
-    """How a tuned lens is fitted.
-
-    Args:
-        steps: of Adam, whose rate falls to 0 in a straight line
-        batch: sequences a step
-        learning_rate: at the first step
-        seed: of the order of the sequences
-    """
-
-    steps: int = 400
-    batch: int = 16
-    learning_rate: float = 1e-3
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        if self.steps < 1 or self.batch < 1 or not self.learning_rate > 0:
-            raise UserError(f"{self}: steps, batch and learning_rate must be positive")
 
 
 def fit(

@@ -1,4 +1,4 @@
-"""What happens beside the steps of imitation: the probe, the look at the numbers, the stop on SIGTERM."""
+"""What happens beside the steps of imitation: the probe, the look at the numbers, the stop on SIGTERM, the progress."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,6 +11,7 @@ from led_rl.errors import UserError
 from led_rl.models.finite import not_finite
 from led_rl.pretrain.module import Imitation
 from led_rl.probe.recorder import ProbeRecorder
+from led_rl.progress import Progress
 from led_rl.signals import Stop, Terminated
 
 
@@ -102,3 +103,26 @@ class StopCallback(lightning.Callback):
         if trainer.strategy.reduce_boolean_decision(self.stop.requested, all=False):
             trainer.save_checkpoint(self.checkpoint)
             raise Terminated
+
+
+class ProgressBar(lightning.Callback):
+    """Step, loss, time left."""
+
+    def on_train_start(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
+        total = int(trainer.estimated_stepping_batches)
+        self.progress = Progress(total, "pretrain", "step", trainer.global_step, trainer.is_global_zero)
+
+    def on_train_batch_end(
+        self,
+        trainer: lightning.Trainer,
+        module: lightning.LightningModule,
+        outputs: object,
+        batch: object,
+        batch_idx: int,
+    ) -> None:
+        loss = trainer.callback_metrics.get("train/loss_nats")
+        note = None if loss is None else f"loss {float(loss):.3f} nats"
+        self.progress.update(trainer.global_step - self.progress.done, note)
+
+    def on_train_end(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
+        self.progress.close()

@@ -2,7 +2,6 @@
 
 import random
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from itertools import islice
 from typing import Protocol
 
@@ -12,7 +11,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from transformers import PreTrainedTokenizerBase
 
-from led_rl.errors import UserError
+from led_rl.pretrain.config import BatchConfig, DataConfig
 from led_rl.tasks.problem import Split
 
 IGNORED = -100  # torch.nn.functional.cross_entropy's ignore_index
@@ -29,52 +28,6 @@ class TraceWriter(Protocol):
     def documents(
         self, split: Split, seed: int, max_attempts: int, solution_rate: float
     ) -> Iterator[tuple[str, str]]: ...
-
-
-@dataclass(frozen=True)
-class BatchConfig:
-    """How many documents, and how they are batched.
-
-    Args:
-        documents: training documents, each seen once
-        validation_documents: documents of the validation split for the validation loss
-        batch_size: documents a step
-        buckets: batches sorted by length together, so that little is padding
-    """
-
-    documents: int = 120_000
-    validation_documents: int = 2_000
-    batch_size: int = 64
-    buckets: int = 50
-
-    def __post_init__(self) -> None:
-        for name in ("documents", "validation_documents", "batch_size", "buckets"):
-            if getattr(self, name) < 1:
-                raise UserError(f"data.{name}={getattr(self, name)}: must be at least 1")
-
-
-@dataclass(frozen=True)
-class DataConfig(BatchConfig):
-    """What the base model imitates.
-
-    Args:
-        documents: training documents, each seen once
-        validation_documents: documents of the validation split for the validation loss
-        batch_size: documents a step
-        buckets: batches sorted by length together, so that little is padding
-        max_attempts: attempts a trace may hold
-        solution_rate: probability that an attempt is a solution and not random
-    """
-
-    max_attempts: int = 2
-    solution_rate: float = 0.12
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.max_attempts < 1:
-            raise UserError(f"data.max_attempts={self.max_attempts}: must be at least 1")
-        if not 0 <= self.solution_rate <= 1:
-            raise UserError(f"data.solution_rate={self.solution_rate}: a probability lies in 0..1")
 
 
 class _Batches(Dataset[dict[str, Tensor]]):

@@ -15,9 +15,10 @@ from led_rl.config import defaults
 from led_rl.launch import is_first
 from led_rl.lock import hold
 from led_rl.models.loading import Policy
-from led_rl.pretrain.callback import FiniteCallback, ProbeCallback, StopCallback
+from led_rl.pretrain.callback import FiniteCallback, ProbeCallback, ProgressBar, StopCallback
+from led_rl.pretrain.config import EarlyExit, OptimizerConfig
 from led_rl.pretrain.data import DocumentData
-from led_rl.pretrain.module import EarlyExit, Imitation, OptimizerConfig
+from led_rl.pretrain.module import Imitation
 from led_rl.pretrain.saving import AtomicCheckpointIO, save_policy, saved_step
 from led_rl.probe.entropy import EntropyProbe
 from led_rl.probe.recorder import ProbeRecorder
@@ -106,6 +107,8 @@ def fit(policy: Policy, data: DocumentData, probe: EntropyProbe, config: FitConf
             gradient_clip_val=config.optimizer.max_grad_norm,
             log_every_n_steps=config.log_every,
             logger=logger,
+            enable_progress_bar=False,  # ours says a line every half minute where there is no terminal
+            enable_model_summary=False,
             plugins=[AtomicCheckpointIO()],
             callbacks=[
                 LearningRateMonitor("step"),
@@ -113,6 +116,7 @@ def fit(policy: Policy, data: DocumentData, probe: EntropyProbe, config: FitConf
                                 save_top_k=1, enable_version_counter=False),
                 FiniteCallback(),
                 ProbeCallback(ProbeRecorder(probe, run, logger.experiment, "pretrain_step"), config.probe_every),
+                ProgressBar(),
                 StopCallback(stop, last),
             ],
         )  # fmt: skip

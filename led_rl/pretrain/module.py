@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import lightning
 import torch
@@ -14,48 +13,8 @@ from transformers import PreTrainedModel
 
 from led_rl.errors import UserError
 from led_rl.models.lens import Lens
+from led_rl.pretrain.config import EarlyExit, OptimizerConfig
 from led_rl.pretrain.data import IGNORED
-
-
-@dataclass(frozen=True)
-class OptimizerConfig:
-    """AdamW with linear warm-up and linear decay to zero.
-
-    Args:
-        learning_rate: peak learning rate
-        warmup_steps: steps of linear warm-up
-        weight_decay: decoupled weight decay, on matrices only
-        beta2: second-moment decay
-        max_grad_norm: gradient clipping
-    """
-
-    learning_rate: float = 3e-3
-    warmup_steps: int = 100
-    weight_decay: float = 0.01
-    beta2: float = 0.95
-    max_grad_norm: float = 1.0
-
-    def __post_init__(self) -> None:
-        if self.learning_rate <= 0:
-            raise UserError(f"optimizer.learning_rate={self.learning_rate}: must be positive")
-
-
-@dataclass(frozen=True)
-class EarlyExit:
-    """Intermediate layers that are taught to say, through final norm and head, what the last one says (after LayerSkip,
-    arXiv 2404.16710).
-
-    Args:
-        layers: how many layers before the last are taught; 0 for none
-        weight: of the mean of their losses, beside the last layer's
-    """
-
-    layers: int = 0
-    weight: float = 0.5
-
-    def __post_init__(self) -> None:
-        if self.layers < 0 or self.weight < 0:
-            raise UserError(f"early_exit.layers={self.layers}, weight={self.weight}: neither may be negative")
 
 
 class Imitation(lightning.LightningModule):

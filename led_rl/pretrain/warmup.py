@@ -1,66 +1,18 @@
 """A short supervised warm-up of a pretrained model on a task's worked references: it teaches the form of an answer."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 
 from led_rl.errors import UserError
+from led_rl.models.config import PromptConfig
 from led_rl.models.loading import Policy, check_ids, load_policy
-from led_rl.models.prompting import PromptConfig, encode_prompts
-from led_rl.pretrain.data import BatchConfig, Document, DocumentData, Source
+from led_rl.models.prompting import encode_prompts
+from led_rl.pretrain.config import WarmupConfig
+from led_rl.pretrain.data import Document, DocumentData, Source
 from led_rl.pretrain.fit import Fitted, fit
-from led_rl.pretrain.module import EarlyExit, OptimizerConfig
-from led_rl.probe.entropy import EntropyProbe, ProbeConfig
+from led_rl.probe.entropy import EntropyProbe
 from led_rl.records import Row
-from led_rl.tasks.consent import Consent
 from led_rl.tasks.problem import Split, Task
-from led_rl.tasks.registry import TaskConfig, load_task
-
-
-@dataclass(frozen=True)
-class WarmupConfig:
-    """Supervised warm-up before GRPO.
-
-    Args:
-        model: the model: a folder or a Hub id
-        output_dir: folder of the run and of the model it makes
-        seed: seed of problems and order
-        task: a task with worked references
-        prompt: system prompt and options of the chat template, the same as in the GRPO run
-        data: how many problems of the train and validation splits, and their batches
-        optimizer: optimiser and schedule
-        early_exit: layers before the last that are taught to predict, too
-        probe: the entropy probe
-        probe_every: steps between probes
-        checkpoint_every: steps between checkpoints to resume from
-        log_every: steps between logged losses
-        dtype: float32, bfloat16 or float16, the dtype of the weights
-        accelerator: Lightning's: auto, cpu, cuda, mps
-        devices: number of devices
-        precision: Lightning's: 32-true, bf16-mixed, ..
-        resume: go on with the run in output_dir
-        trust_remote_code: let code of the model's repository run
-        consent: what else may run; from the command line only
-    """
-
-    model: str
-    output_dir: str
-    seed: int = 0
-    task: TaskConfig = field(default_factory=TaskConfig)
-    prompt: PromptConfig = field(default_factory=PromptConfig)
-    data: BatchConfig = field(default_factory=lambda: BatchConfig(400, 100, 8, 10))
-    optimizer: OptimizerConfig = field(default_factory=lambda: OptimizerConfig(learning_rate=1e-5, warmup_steps=5))
-    early_exit: EarlyExit = field(default_factory=EarlyExit)
-    probe: ProbeConfig = field(default_factory=ProbeConfig)
-    probe_every: int = 1000
-    checkpoint_every: int = 1000
-    log_every: int = 5
-    dtype: str = "float32"
-    accelerator: str = "auto"
-    devices: int = 1
-    precision: str = "32-true"
-    resume: bool = False
-    trust_remote_code: bool = False
-    consent: Consent = field(default_factory=Consent)
+from led_rl.tasks.registry import load_task
 
 
 def warm_up(config: WarmupConfig, plain: Row) -> Fitted:

@@ -15,40 +15,18 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
+from led_rl.decoding.config import EngineConfig
 from led_rl.decoding.distributions import entropy_nats
-from led_rl.decoding.engine import Engine, EngineConfig, Prompt
+from led_rl.decoding.engine import Engine, Prompt
 from led_rl.decoding.led import exploration_window
 from led_rl.decoding.randomness import sample_key
 from led_rl.decoding.samplers import Plain
-from led_rl.errors import UserError
+from led_rl.models.config import BARE, PromptConfig
 from led_rl.models.lens import Lens
-from led_rl.models.prompting import BARE, PromptConfig, encode_prompts, think_tokens
+from led_rl.models.prompting import encode_prompts, think_tokens
+from led_rl.probe.config import ProbeConfig
 from led_rl.records import Row
 from led_rl.tasks.problem import Task
-
-
-@dataclass(frozen=True)
-class ProbeConfig:
-    """What the probe measures on.
-
-    Args:
-        problems: problems of the validation split
-        samples: own samples per problem
-        max_new_tokens: budget of an own sample
-        max_positions: most token positions measured per text, evenly spaced; bounds the cost on large vocabularies
-        seed: seed of the probe set and of its samples
-    """
-
-    problems: int = 64
-    samples: int = 4
-    max_new_tokens: int = 64
-    max_positions: int = 8192
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        for name in ("problems", "samples", "max_new_tokens", "max_positions"):
-            if getattr(self, name) < 1:
-                raise UserError(f"probe.{name}={getattr(self, name)}: must be at least 1")
 
 
 @dataclass(frozen=True)

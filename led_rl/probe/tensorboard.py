@@ -4,20 +4,14 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import matplotlib
 from lightning.pytorch.loggers import TensorBoardLogger
+from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from torch.utils.tensorboard import SummaryWriter
 
+from led_rl.probe.dashboard import LAYOUT, layer_group, show_by_depth
 from led_rl.records import Row, read_jsonl
 from led_rl.run_folder import RunFolder
 
-LAYOUT = {
-    "entropy": {
-        "final and intermediate layers (own samples, nats)": [
-            "Multiline",
-            ["entropy/final_nats", "entropy/intermediate_nats"],
-        ]
-    }
-}
 IMAGE = "entropy/layers_by_checkpoint"
 
 
@@ -43,6 +37,7 @@ def show(writer: SummaryWriter, rows: Sequence[Row], history: Sequence[Row], ste
         for tag, value in _points(row):
             writer.add_scalar(tag, value, step)
     _show_image(writer, history, step, step_key)
+    show_by_depth(writer.get_logdir(), history, step_key)
     writer.flush()
 
 
@@ -70,6 +65,8 @@ def restore_curves(
             writer.add_scalar(tag, value, at)
     for at in sorted({row[step_key] for row in history} - shown.get(IMAGE, set())):
         _show_image(writer, [row for row in history if row[step_key] <= at], at, step_key)
+    if history:
+        show_by_depth(writer.get_logdir(), history, step_key)
     writer.flush()
 
 
@@ -79,7 +76,7 @@ def _points(row: Row) -> Iterator[tuple[str, float]]:
     yield f"{group}/final_nats", row["entropy_final_nats"]
     yield f"{group}/intermediate_nats", row["entropy_intermediate_nats"]
     for layer, value in enumerate(row["entropy_nats"], 1):
-        yield f"{group}/layer_{layer:02d}_nats", value
+        yield f"{layer_group(row)}/layer_{layer:02d}_nats", value
 
 
 def _show_image(writer: SummaryWriter, history: Sequence[Row], step: int, step_key: str) -> None:
@@ -103,14 +100,13 @@ def _image(rows: Sequence[Row], step_key: str) -> Figure:
     with matplotlib.rc_context({"figure.dpi": 100}):
         figure = Figure(figsize=(6, 4), layout="constrained")
         axes = figure.add_subplot()
-        image = axes.imshow(
-            [list(layer) for layer in zip(*(row["entropy_nats"] for row in rows), strict=True)],
-            aspect="auto",
-            origin="lower",
-            cmap="viridis",
-            vmin=0,
-        )
-        axes.set_xticks(range(len(rows)), [str(row[step_key]) for row in rows])
+        layers_by_step = [list(layer) for layer in zip(*(row["entropy_nats"] for row in rows), strict=True)]
+        # Logarithmic, or the first layers, which know least, would leave one colour to all others.
+        lowest = min(map(min, layers_by_step))
+        scale = {"norm": LogNorm(lowest, max(map(max, layers_by_step)))} if lowest > 0 else {"vmin": 0}
+        image = axes.imshow(layers_by_step, aspect="auto", origin="lower", cmap="viridis", **scale)
+        shown = range(0, len(rows), max(1, len(rows) // 8))  # more steps than that would run into one another
+        axes.set_xticks(list(shown), [str(rows[at][step_key]) for at in shown])
         layers = len(rows[0]["entropy_nats"])
         axes.set_yticks(range(layers), [str(layer) for layer in range(1, layers + 1)])
         axes.set(xlabel=step_key, ylabel="layer")

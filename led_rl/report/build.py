@@ -1,4 +1,4 @@
-"""From a folder of records to a folder with the report: index.html, and each figure as a PNG beside it."""
+"""From a folder of records to a folder with the report: index.html, and each figure as a PNG for papers beside it."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -6,15 +6,20 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+import yaml
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from led_rl.arm_card import ArmCards
 from led_rl.errors import UserError
 from led_rl.records import read_json, write_text
-from led_rl.report import figures
+from led_rl.report import chart_accuracy, chart_decisions, chart_entropy, figures, samples
+from led_rl.report.chart import Chart
 from led_rl.report.headlines import headlines
+from led_rl.report.inspected import page_inspected
 from led_rl.report.page import Content, Plate, render
+from led_rl.report.page_tables import comparisons_table, frontiers_table, results_table, slopes_table
+from led_rl.report.story import verdict
 from led_rl.schema import DecisionRow, EvalRecord, ProbeRow, TrainRow, read_record, read_rows
 from led_rl.scores.scoring import Scores
 
@@ -32,6 +37,18 @@ class Records:
     decisions: list[DecisionRow]
     provenance: dict[str, dict[str, Any]]
     texts: dict[str, str]
+    evaluation: Path | None
+
+    @property
+    def frozen_layers(self) -> int:
+        """The first so many layers, which this run's adapters do not reach: training cannot change them."""
+        config = yaml.safe_load(self.texts["config.yaml"]) if "config.yaml" in self.texts else {}
+        lora = config.get("lora") if isinstance(config, dict) else None
+        adapted = (lora or {}).get("layers_to_transform") if (lora or {}).get("r") else None
+        if not adapted or not self.probe:
+            return 0
+        layers = len(self.probe[-1]["entropy_nats"])
+        return min(int(index) % layers for index in adapted)
 
 
 def eval_folder(run_or_eval_dir: Path) -> Path | None:
@@ -51,25 +68,26 @@ def build_report(run_or_eval_dir: Path, output_dir: Path) -> Path:
     folder, output_dir = Path(run_or_eval_dir), Path(output_dir)
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder}: no such folder; point at a run folder or an evaluation folder")
-    records = _read(folder)
+    records = read_records(folder)
     if not (records.train or records.probe or records.scores.results or records.decisions):
         raise UserError(
             f"{folder}: nothing to report: no train.jsonl, probe.jsonl or scored evaluation; train or evaluate first"
         )
     output_dir.mkdir(parents=True, exist_ok=True)
-    plates = _plates(records)
-    for plate in plates:
-        path = output_dir / f"{plate.name}.png"
-        if plate.png is None:
+    plates, pngs = _plates(records)
+    for name, png in pngs.items():
+        path = output_dir / f"{name}.png"
+        if png is None:
             path.unlink(missing_ok=True)  # of an earlier report, which would contradict the page
         else:
-            path.write_bytes(plate.png)
+            path.write_bytes(png)
     page = output_dir / "index.html"
     write_text(page, render(_content(folder, records, plates)))
     return page
 
 
-def _read(folder: Path) -> Records:
+def read_records(folder: Path) -> Records:
+    """The records of a run or evaluation folder."""
     scores, cards, decisions = Scores(), ArmCards(), list[DecisionRow]()
     sources = {"Run": folder / "run.json"}
     evaluation = eval_folder(folder)
@@ -78,6 +96,7 @@ def _read(folder: Path) -> Records:
         if (evaluation / "eval.json").is_file():
             cards = ArmCards.from_record(read_record(evaluation / "eval.json", EvalRecord)["arms"])
         sources |= {"Evaluation": evaluation / "eval.json", "Diagnosis": evaluation / "decisions.json"}
+        sources |= {"Inspection": evaluation / "inspect.json"}
     config = folder / "config.yaml"
     return Records(
         train=read_rows(folder / "train.jsonl", TrainRow),
@@ -87,85 +106,63 @@ def _read(folder: Path) -> Records:
         decisions=decisions,
         provenance={heading: read_json(path) for heading, path in sources.items() if path.is_file()},
         texts={"config.yaml": config.read_text(encoding="utf-8")} if config.is_file() else {},
+        evaluation=evaluation,
     )
 
 
-def _plates(records: Records) -> list[Plate]:
-    scores, cards = records.scores, records.cards
+def _plates(records: Records) -> tuple[list[Plate], dict[str, bytes | None]]:
+    """The figures of the page, and the same as PNG by name; None where there is nothing to draw."""
+    scores, cards, frozen = records.scores, records.cards, records.frozen_layers
     styles = figures.arm_styles(cards.among(scores.results))
-    wanted: list[tuple[str, str, str, Callable[[], Figure]]] = [
+    wanted: list[tuple[str, Callable[[], Chart | None], Callable[[], Figure]]] = [
         (
-            "entropy_and_accuracy",
-            "Entropy and accuracy over post-training",
-            "Left: entropy of the next-token distribution at T = 1, mean over tokens, of the final layer and of the "
-            "layers just below it (mean over layers), which LED draws on; the axis is logarithmic, so that equal "
-            "distances are equal factors. Right: the share of problems that plain sampling solves in one try and in "
-            "several; bands are 95% intervals over problems.",
-            lambda: figures.entropy_and_accuracy(records.probe, scores.results),
-        ),
-        (
-            "entropy_by_layer",
-            "Entropy by layer",
-            "What each layer would predict through the model's own output head, with and without the final norm. Grey: "
-            "the layers averaged as intermediate. If post-training silences only the last layer, the curves part at "
-            "the right end and nowhere else.",
-            lambda: figures.entropy_by_layer(records.probe),
-        ),
-        (
-            "accuracy_by_temperature",
-            "Accuracy against temperature",
-            "A model that still explores solves more problems in n tries when it is sampled hotter, up to a point: a "
-            "slope near 0 or below says that heat no longer helps. Slopes are least squares per problem, averaged; "
-            "bars are 95% intervals, set slightly apart.",
-            lambda: figures.accuracy_by_temperature(scores.results, scores.slopes, cards),
-        ),
-        (
-            "frontier",
-            "Frontier of many tries against one try",
-            "Each curve is one way of decoding, each point a temperature, larger when hotter. Up and right is better: "
-            "a decoding method earns its keep only where it lies beyond the other curves, as temperature moves along a "
-            "curve for free. Thin bars are 95% intervals of each point; arms share their problems, so differences "
-            "between arms are far surer than these bars suggest (next figure). Each panel has its own axes.",
+            "Many tries against one",
+            lambda: chart_accuracy.frontier(scores.results, cards),
             lambda: figures.frontier(scores.results, styles, cards),
         ),
         (
-            "matched_differences",
-            "Arms against their matched baselines",
-            "Difference on the same problems at the same temperature, with 95% paired intervals; filled where the "
-            "interval excludes 0, hollow where it does not. Against plain sampling an arm is credited with the "
-            "effect of truncating to the top k; against the control with the same k it is not. explore_final explores "
-            "as often with the final layer flattened as much, explore_base with the base's. Hotter is darker.",
-            lambda: figures.matched_differences(scores.comparisons, styles, cards),
+            "Over post-training",
+            lambda: chart_accuracy.entropy_and_accuracy(records.probe, scores.results, cards, frozen),
+            lambda: figures.entropy_and_accuracy(records.probe, scores.results),
         ),
         (
-            "training",
-            "Training curves",
-            "As logged during post-training; thin lines are the logged values, thick ones running means. The entropy "
-            "here is measured at the sampling temperature on whatever was sampled: to compare steps, use the probe.",
-            lambda: figures.training(records.train),
+            "Entropy by layer",
+            lambda: chart_entropy.entropy_by_layer(records.probe, frozen),
+            lambda: figures.entropy_by_layer(records.probe),
         ),
+        (
+            "Accuracy against temperature",
+            lambda: chart_accuracy.accuracy_by_temperature(scores.results, scores.slopes, cards),
+            lambda: figures.accuracy_by_temperature(scores.results, scores.slopes, cards),
+        ),
+        (
+            "Arms against their matched baselines",
+            lambda: chart_accuracy.matched_differences(scores.comparisons, cards),
+            lambda: figures.matched_differences(scores.comparisons, styles, cards),
+        ),
+        ("Training curves", lambda: chart_entropy.training(records.train), lambda: figures.training(records.train)),
     ]
+    names = ["frontier", "entropy_and_accuracy", "entropy_by_layer", "accuracy_by_temperature", "matched_differences"]
+    names.append("training")
     if records.decisions:  # a diagnosis of its own, not a part of every run
+        names.append("decisions")
         wanted.append(
             (
-                "decisions",
                 "Decision tokens",
-                "Left: how sure the final layer is where the next word of a trace is a choice (operand, operator), and "
-                "where it follows from what stands before it. Middle and right: what the words are worth that each "
-                "source of exploration would draw among the top k, at decision tokens, positions weighted by how often "
-                "LED explores there (1 - p1): the share of continuations that solve the problem, and the mass on "
-                "alternatives to the favourite from which at least one did; paired differences from the final layer's "
-                "own distribution, with 95% intervals over problems.",
+                lambda: chart_decisions.decisions(records.decisions),
                 lambda: figures.decisions(records.decisions),
             )
         )
-    plates = []
-    for name, title, caption, draw in wanted:
+    plates: list[Plate] = []
+    pngs: dict[str, bytes | None] = {}
+    for name, (title, chart, draw) in zip(names, wanted, strict=True):
         try:
-            plates.append(Plate(name, title, caption, _png(draw())))
+            pngs[name] = _png(draw())
+            plates.append(Plate(name, title, chart()))
         except figures.NothingToDraw as reason:
-            plates.append(Plate(name, title, caption, None, str(reason)))
-    return plates
+            pngs[name] = None
+            plates.append(Plate(name, title, None, str(reason)))
+    return plates, pngs
 
 
 def _png(figure: Figure) -> bytes:
@@ -208,14 +205,24 @@ def _content(folder: Path, records: Records, plates: list[Plate]) -> Content:
             f"{len(seen)} of the {evaluation['contamination']['problems']} problems were seen in training, by id or by "
             "wording: scores on them say nothing about new ones."
         )
+    cards = records.cards
+    sampled = None
+    if records.evaluation is not None:
+        sampled = samples.page_samples(records.evaluation, results, cards)
     return Content(
         title=f"Exploration report: {folder.resolve().name}",
         subtitle=", ".join(parts),
-        findings=headlines(records.probe, records.scores, records.cards),
+        verdict=verdict(records.probe, records.scores, cards),
+        findings=headlines(records.probe, records.scores, cards),
         notes=notes,
         plates=plates,
-        scores=records.scores,
-        cards=records.cards,
+        results=results_table(results, cards),
+        comparisons=comparisons_table(records.scores.comparisons, cards),
+        frontiers=frontiers_table(records.scores.frontiers, cards),
+        slopes=slopes_table(records.scores.slopes, cards),
         provenance=records.provenance,
         texts=records.texts,
+        inspected=None if records.evaluation is None else page_inspected(records.evaluation),
+        sampled=sampled,
+        sampled_words=samples.words(sampled) if sampled else "",
     )

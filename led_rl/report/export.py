@@ -7,7 +7,7 @@ from pathlib import Path
 from led_rl.errors import UserError
 from led_rl.scores.scoring import COUNTS, Scores
 
-FILES = ("config.yaml", "run.json", "probe.jsonl", "train.jsonl")
+FILES = ("config.yaml", "run.json", "probe.jsonl", "train.jsonl", "watch.jsonl")
 BESIDE = ("cells", "search.jsonl", "runs")  # what may stand beside a record, as texts may: its search, other runs
 
 

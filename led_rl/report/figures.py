@@ -6,7 +6,6 @@ per cent, differences in percentage points, entropies in nats.
 """
 
 import math
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
 from typing import Any, NamedTuple, ParamSpec
@@ -22,6 +21,7 @@ from matplotlib.style import context
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from led_rl.arm_card import ArmCard, ArmCards
+from led_rl.report import palette
 from led_rl.report.select import (
     all_ks,
     checkpoint_label,
@@ -69,10 +69,7 @@ BLACK, ORANGE, SKY, GREEN, BLUE, VERMILION, PURPLE = (
     "#D55E00",
     "#CC79A7",
 )
-ARM_COLOURS = {"plain": [BLACK], "control": [BLUE, SKY]}
-ARM_MARKERS = {"plain": "o", "control": "s"}
-OTHER_COLOURS = [VERMILION, GREEN, PURPLE, ORANGE]
-OTHER_MARKERS = "D^vPX*"
+MARKERS = {"circle": "o", "square": "s", "diamond": "D", "up": "^", "down": "v", "plus": "P"}
 MAX_LINES_IN_LEGEND = 6
 MOST_LAYERS = 8  # intermediate layers among the sources of exploration
 _SOURCE_WORDS = {
@@ -95,18 +92,11 @@ class ArmStyle(NamedTuple):
 
 
 def arm_styles(arms: Sequence[ArmCard]) -> dict[str, ArmStyle]:
-    """One style for each arm of the evaluation, by key: plain black circles, controls blue squares, others warm or
-    green. `arms` in the order of a report, so that equal evaluations are drawn alike."""
-    styles: dict[str, ArmStyle] = {}
-    seen: Counter[str] = Counter()
-    for card in arms:
-        group = card.group if card.group in ARM_COLOURS else "other"
-        palette = ARM_COLOURS.get(group, OTHER_COLOURS)
-        at = seen[group]
-        marker = ARM_MARKERS.get(group, OTHER_MARKERS[at % len(OTHER_MARKERS)])
-        styles[card.key] = ArmStyle(palette[at % len(palette)], marker)
-        seen[group] += 1
-    return styles
+    """One style for each arm of the evaluation, by key: the page's colours and markers, as they are on paper."""
+    return {
+        key: ArmStyle(palette.light(colour), MARKERS[marker])
+        for key, (colour, marker) in palette.arm_styles(arms).items()
+    }
 
 
 def _styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:

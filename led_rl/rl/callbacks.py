@@ -1,18 +1,18 @@
-"""What happens beside the training steps: the probe, the record, the progress bar."""
+"""What happens beside the training steps: the probe, the record, the progress."""
 
 import math
 from collections.abc import Sequence
 from typing import Any
 
 import torch.distributed
-from tqdm.auto import tqdm
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from led_rl.checkpoints import Checkpoint
 from led_rl.probe.recorder import ProbeRecorder
+from led_rl.progress import Progress
 from led_rl.records import append_jsonl
 from led_rl.rl.reward_checks import CheckedReward
-from led_rl.rl.trainer import ROLLOUT_TIME
+from led_rl.rl.trainer import ROLLOUT_TIME, SAMPLING
 from led_rl.run_folder import RunFolder
 
 METRICS = {
@@ -31,6 +31,13 @@ METRICS = {
     "learning_rate": "learning_rate",
     "step_time": "step_s",
     ROLLOUT_TIME: "rollout_s",
+    "rewards/pass_at_k/mean": "reward_pass_at_k",
+    "entropy_coef": "entropy_coef",
+    f"{SAMPLING}/ratio_mean": "ratio_mean",
+    f"{SAMPLING}/ratio_max": "ratio_max",
+    f"{SAMPLING}/ratio_clipped_rate": "ratio_clipped_rate",
+    f"{SAMPLING}/effective_sample_rate": "effective_sample_rate",
+    f"{SAMPLING}/explored_rate": "explored_rate",
 }
 TRAIN_TAGS = {f"train/{theirs}": ours for theirs, ours in METRICS.items()}
 """The tags that transformers draws them under."""
@@ -86,20 +93,20 @@ class RecordCallback(TrainerCallback):
 
 
 class ProgressBar(TrainerCallback):
-    """One line: step, reward, entropy at sampling temperature, time left."""
+    """Step, reward, entropy at sampling temperature, time left."""
 
     def __init__(self) -> None:
-        self.bar: Any = None
+        self.progress: Progress | None = None
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         if state.is_world_process_zero:
-            self.bar = tqdm(total=state.max_steps, initial=state.global_step, desc="GRPO", unit="step")
+            self.progress = Progress(state.max_steps, "GRPO", "step", state.global_step)
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
-        if self.bar is not None:
-            self.bar.update(state.global_step - self.bar.n)
+        if self.progress is not None:
+            self.progress.update(state.global_step - self.progress.done)
 
     def on_log(
         self,
@@ -109,9 +116,9 @@ class ProgressBar(TrainerCallback):
         logs: dict[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
-        if self.bar is not None and logs and "reward" in logs:
-            shown = {"reward": logs["reward"], "entropy_nats": logs.get("entropy", math.nan)}
-            self.bar.set_postfix({name: f"{value:.3f}" for name, value in shown.items()})
+        if self.progress is not None and logs and "reward" in logs:
+            entropy = logs.get("entropy", math.nan)
+            self.progress.update(0, f"reward {logs['reward']:.3f}, entropy {entropy:.3f} nats")
 
     def on_train_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
@@ -120,8 +127,8 @@ class ProgressBar(TrainerCallback):
 
     def close(self) -> None:
         """End its line, that others may be written below it."""
-        if self.bar is not None:
-            self.bar.close()
+        if self.progress is not None:
+            self.progress.close()
 
 
 def _over_processes(count: int) -> int:

@@ -5,17 +5,22 @@ import difflib
 import types
 import typing
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
+from led_rl.arm_card import PLAIN
 from led_rl.errors import UserError
-from led_rl.models.prompting import PromptConfig
-from led_rl.probe.entropy import ProbeConfig
+from led_rl.models.config import PromptConfig
+from led_rl.probe.config import ProbeConfig
+from led_rl.rl.watch_config import WatchConfig
 from led_rl.tasks.consent import Consent
 from led_rl.tasks.registry import TaskConfig
 
 ALL_LINEAR = "all-linear"
+Level = Literal["none", "token", "sequence"]
+LEVELS = ("none", "token", "sequence")
+CORRECT, PASS_AT_K = "correct", "pass_at_k"
 
 
 @dataclass(frozen=True)
@@ -61,17 +66,43 @@ class LoraConfig:
 
 @dataclass(frozen=True)
 class RolloutConfig:
-    """How rollouts are sampled.
+    """How rollouts are sampled, and how training is told what sampled them (docs/rollouts.md).
 
     Args:
         engine: sample with led_rl's engine; false leaves it to TRL (transformers' generate, or vLLM by grpo.use_vllm)
+        decoder: plain, top_k (keeps grpo.top_k tokens), or an arm as evaluation names it, such as led_countdown
+        correction: importance ratio of the policy to what sampled a token: none, token or sequence
+        clip: largest importance ratio
+        record: compute log q and the ratio's diagnostics where no correction needs them, too
         max_rows: most rows of the batch; samples share a row as long as they agree
         max_batch_tokens: most cache positions in flight, which bounds memory
     """
 
     engine: bool = True
+    decoder: str = PLAIN
+    correction: Level = "none"
+    clip: float = 3.0
+    record: bool = False
     max_rows: int = 512
     max_batch_tokens: int = 131_072
+
+    def __post_init__(self) -> None:
+        if self.correction not in LEVELS:
+            raise UserError(f"rollout.correction={self.correction!r}: one of {', '.join(LEVELS)}")
+        if not self.clip >= 1:
+            raise UserError(
+                f"rollout.clip={self.clip}: the largest importance ratio, at least 1, for ratios are 1 on average"
+            )
+        if not self.engine and (self.decoder != PLAIN or self.correction != "none"):
+            raise UserError(
+                f"rollout.decoder={self.decoder} and rollout.correction={self.correction} with rollout.engine=false: "
+                "TRL's own rollouts are plain and give no log q; set rollout.engine=true"
+            )
+
+    @property
+    def records(self) -> bool:
+        """Whether log q is computed for every token."""
+        return self.record or self.correction != "none"
 
 
 @dataclass(frozen=True)
@@ -81,21 +112,44 @@ class RewardConfig:
     Args:
         format: weight of the format reward: 1 for a completion that closes its thinking and boxes an answer; 0 for none
         trace: weight of the trace reward: 1 for a countdown completion whose whole trace is sound; 0 for none
+        pass_at_k: above 1, correctness counts for k completions drawn from the group, of which one has to be correct
+            (arXiv 2508.10751), so that a group is not rewarded for giving the same right answer k times
+        extra: rewards of your own, each module:name, or module:name=0.5 for another weight than 1 (docs/own_reward.md)
     """
 
     format: float = 0.0
     trace: float = 0.0
+    pass_at_k: int = 1
+    extra: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
+        if self.pass_at_k < 1:
+            raise UserError(f"reward.pass_at_k={self.pass_at_k}: a number of completions, or 1 for plain correctness")
         for name, weight in (("format", self.format), ("trace", self.trace)):
             if weight < 0:
                 raise UserError(f"reward.{name}={weight}: a weight, or 0 for no {name} reward")
+        if len(self.extra_weights) < len(self.extra):
+            raise UserError(f"reward.extra={self.extra}: name each reward once")
 
     @property
     def weights(self) -> dict[str, float]:
         """Weight of each reward that counts, by its name, correctness first."""
         beside = {"format": self.format, "trace": self.trace}
-        return {"correct": 1.0} | {name: weight for name, weight in beside.items() if weight}
+        main = PASS_AT_K if self.pass_at_k > 1 else CORRECT
+        named = {main: 1.0} | {name: weight for name, weight in beside.items() if weight}
+        return named | self.extra_weights
+
+    @property
+    def extra_weights(self) -> dict[str, float]:
+        """Weight of each reward of the user's own, by `module:name`. UserError if it is no number."""
+        weights: dict[str, float] = {}
+        for one in self.extra:
+            name, equals, weight = one.partition("=")
+            try:
+                weights[name] = float(weight) if equals else 1.0
+            except ValueError as error:
+                raise UserError(f"reward.extra={one}: {weight!r} is no weight; write {name}=0.5") from error
+        return weights
 
 
 @dataclass(frozen=True)
@@ -115,6 +169,9 @@ class TrainConfig:
         lora: adapters
         rollout: sampling of rollouts
         probe: the entropy probe
+        watch: pass@1 and pass@k of the policy at every checkpoint
+        equal_once: compute the loss of equal completions of a prompt once, which is faster and, but for rounding, the
+            same; false does as TRL does
         resume: go on with the run in output_dir
         trust_remote_code: let code of the model's repository run
         consent: what else may run; from the command line only
@@ -132,6 +189,8 @@ class TrainConfig:
     lora: LoraConfig = field(default_factory=LoraConfig)
     rollout: RolloutConfig = field(default_factory=RolloutConfig)
     probe: ProbeConfig = field(default_factory=ProbeConfig)
+    watch: WatchConfig = field(default_factory=WatchConfig)
+    equal_once: bool = True
     resume: bool = False
     trust_remote_code: bool = False
     consent: Consent = field(default_factory=Consent)
@@ -147,7 +206,7 @@ OWNED = {
     "data_seed": "seed",
     "report_to": "nothing: records and event files are always written",
     "resume_from_checkpoint": "resume",
-    "reward_weights": "reward.format and reward.trace",
+    "reward_weights": "reward.format, reward.trace and reward.extra",
     "chat_template_kwargs": "prompt.template",
     "disable_tqdm": "nothing: the progress bar is led_rl's",
 }
@@ -190,8 +249,36 @@ def grpo_arguments(config: TrainConfig) -> Any:
     if arguments.max_steps < 1:
         raise UserError(f"grpo.max_steps={arguments.max_steps}: a run needs a number of steps, such as 300")
     if config.rollout.engine:
+        from led_rl.rl.rollout_decoders import Sampling, check_decoder  # with torch, which --help does without
+
         _check_engine(arguments)
+        check_decoder(config.rollout.decoder, Sampling.of(arguments))
+    if config.rollout.correction != "none" and arguments.loss_type == "vespo":
+        raise UserError(
+            f"grpo.loss_type=vespo with rollout.correction={config.rollout.correction}: its weight is no multiple of "
+            "the advantage, which the correction multiplies; take another loss_type, or rollout.correction=none"
+        )
+    if config.watch.alarm == "temperature" and not config.rollout.engine:
+        raise UserError(
+            "watch.alarm=temperature with rollout.engine=false: TRL's own sampler keeps its temperature; use stop"
+        )
+    check_pass_at_k(config.reward, arguments)
     return arguments
+
+
+def check_pass_at_k(reward: RewardConfig, arguments: Any) -> None:
+    """UserError unless every process has whole groups of at least k completions."""
+    if reward.pass_at_k > arguments.num_generations:
+        raise UserError(
+            f"reward.pass_at_k={reward.pass_at_k} with grpo.num_generations={arguments.num_generations}: a group must "
+            "have at least k completions"
+        )
+    local = arguments.per_device_train_batch_size * arguments.steps_per_generation
+    if reward.pass_at_k > 1 and local % arguments.num_generations:
+        raise UserError(
+            f"reward.pass_at_k={reward.pass_at_k}: a process has {local} completions, which are no whole groups of "
+            f"grpo.num_generations={arguments.num_generations}; make per_device_train_batch_size a multiple of it"
+        )
 
 
 def _fits(value: Any, hint: Any) -> bool:

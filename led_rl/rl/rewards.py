@@ -1,10 +1,14 @@
-"""The rewards: the task's own grader, the same that evaluation calls; the form of an answer; a trace that is sound."""
+"""The rewards: the task's own grader, the same that evaluation calls; the form of an answer; a trace that is sound;
+those of the user."""
 
+import inspect
 from collections.abc import Sequence
 from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
+from led_rl import plugins
+from led_rl.errors import UserError
 from led_rl.models.prompting import answered
 from led_rl.tasks.answers import THINK_OPEN, boxed_answer
 from led_rl.tasks.countdown import CountdownConfig
@@ -78,3 +82,21 @@ class TraceReward:
             float(follows(problem, text.lstrip().removeprefix(THINK_OPEN).split(), self.config))
             for problem, text in self.reader.read(completions, problem_id)
         ]
+
+
+class OwnReward:
+    """A reward of the user's own: a function of (problem, completion) that gives a number (docs/own_reward.md).
+
+    Raises UserError if there is no such function, or it takes something else.
+    """
+
+    def __init__(self, name: str, reader: Reader) -> None:
+        self.function, self.reader = plugins.load(name, "rewards", "--reward.extra"), reader
+        self.__name__ = name.rpartition(":")[2]  # TRL names the metric after the callable
+        try:
+            inspect.signature(self.function).bind(None, None)
+        except TypeError as error:
+            raise UserError(f"reward.extra={name}: a function of (problem, completion) is expected; {error}") from error
+
+    def __call__(self, *, completions: Sequence[Any], problem_id: Sequence[str], **columns: Any) -> list[float]:
+        return [float(self.function(problem, text)) for problem, text in self.reader.read(completions, problem_id)]

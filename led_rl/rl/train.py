@@ -14,12 +14,15 @@ from transformers.integrations.integration_utils import TensorBoardCallback
 from transformers.trainer_callback import PrinterCallback, ProgressCallback
 
 from led_rl.config import defaults
+from led_rl.decoding.config import EngineConfig
 from led_rl.errors import UserError
 from led_rl.launch import is_first
 from led_rl.lock import hold
+from led_rl.models.config import PromptConfig
 from led_rl.models.lens import Lens
-from led_rl.models.loading import check_ids, check_source, load_policy
-from led_rl.models.prompting import PromptConfig, dress, encode_prompts
+from led_rl.models.loading import Policy, check_ids, load_policy
+from led_rl.models.prompting import dress, encode_prompts
+from led_rl.models.source import check_source
 from led_rl.probe.entropy import EntropyProbe
 from led_rl.probe.recorder import ProbeRecorder
 from led_rl.probe.tensorboard import restore_curves, run_logger
@@ -29,9 +32,13 @@ from led_rl.rl.checkpointing import CheckpointCallback
 from led_rl.rl.config import ALL_LINEAR, LoraConfig, TrainConfig, grpo_arguments
 from led_rl.rl.finite import FiniteCallback
 from led_rl.rl.reward_checks import CheckedReward
-from led_rl.rl.rewards import CorrectReward, FormatReward, Reader, TraceReward
+from led_rl.rl.rewards import CorrectReward, FormatReward, OwnReward, Reader, TraceReward
+from led_rl.rl.rollout_decoders import Sampling
 from led_rl.rl.stopping import StopCallback
 from led_rl.rl.trainer import EngineGRPOTrainer
+from led_rl.rl.transforms import PassAtKReward
+from led_rl.rl.watch import Watch
+from led_rl.rl.watch_callback import WatchCallback
 from led_rl.run_folder import RunFolder
 from led_rl.signals import Terminated, how_to_go_on, termination
 from led_rl.tasks.countdown import Countdown
@@ -73,10 +80,13 @@ def train(config: TrainConfig, plain: Row) -> Path:
     reader = Reader(policy.tokenizer, problems, encoded)
     rewards: dict[str, Any] = {
         "correct": CorrectReward(task, reader),
+        "pass_at_k": PassAtKReward(CorrectReward(task, reader), config.reward.pass_at_k),
         "format": FormatReward(reader),
         "trace": TraceReward(config.task.countdown, reader),
+        **{name: OwnReward(name, reader) for name in config.reward.extra_weights},
     }
     probe = EntropyProbe(task, policy.tokenizer, policy.end_tokens, config.probe, config.prompt)
+    watch = _watch(config, arguments, task, policy)
     adapters = _peft(config.lora, lens)
 
     seeds = {"seed": config.seed, "probe_seed": config.probe.seed}
@@ -101,6 +111,7 @@ def train(config: TrainConfig, plain: Row) -> Path:
             train_dataset=_dataset(task, problems, policy.tokenizer, config.prompt),
             peft_config=adapters,
             rollout=config.rollout,
+            equal_once=config.equal_once,
         )
         bar = ProgressBar()
         for callback in (
@@ -113,6 +124,9 @@ def train(config: TrainConfig, plain: Row) -> Path:
             TensorBoardCallback(tb_writer=logger.experiment),
         ):
             trainer.add_callback(callback)
+        if watch is not None:
+            alarm = trainer.multiply_temperature
+            trainer.add_callback(WatchCallback(watch, config.watch, run, logger.experiment, alarm))
         trainer.remove_callback(PrinterCallback)
         trainer.remove_callback(ProgressCallback)
         if is_first() and config.resume:
@@ -137,6 +151,22 @@ def _problems_needed(config: TrainConfig, arguments: Any) -> int:
     rows: int = arguments.generation_batch_size // arguments.num_generations
     generations = -(-arguments.max_steps * arguments.gradient_accumulation_steps // arguments.steps_per_generation)
     return max(1, rows * int(-(-generations // arguments.num_iterations)))
+
+
+def _watch(config: TrainConfig, arguments: Any, task: Task, policy: Policy) -> Watch | None:
+    if config.watch.problems == 0:
+        return None
+    limits = EngineConfig(arguments.max_completion_length, config.rollout.max_rows, config.rollout.max_batch_tokens)
+    return Watch(
+        task,
+        policy.tokenizer,
+        policy.end_tokens,
+        config.watch,
+        config.probe.problems,
+        Sampling.of(arguments),
+        limits,
+        config.prompt,
+    )
 
 
 def _dataset(

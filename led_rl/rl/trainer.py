@@ -1,98 +1,138 @@
-"""TRL's GRPOTrainer with rollouts from led_rl's engine.
+"""TRL's GRPOTrainer with rollouts from led_rl's engine, corrected for what drew them, and a loss that computes equal
+completions once.
 
-Overrides `_generate_single_turn`, which is private to TRL: its contract (trl 1.16, grpo_trainer.py l.1763) is one list
-of token ids per prompt given, the end token included, nothing after it, never empty. `_metrics` is what TRL averages
-into its logs (l.3306).
+The engine comes in through TRL's public `rollout_func`. Three private methods of TRL 1.16 are overridden, each to add
+something around a call of the original: `_generate` (its time is on record), `_generate_and_score_completions`
+(advantages of shape (B, T), which `_compute_loss` takes, l.3054), `_get_per_token_logps_and_entropies` (equal rows).
+`_metrics` is what TRL averages into its logs (l.3306). Letters: B completions, T tokens.
 """
 
 import time
-from itertools import groupby
+import warnings
 from typing import Any
 
 import torch
-from transformers import PreTrainedTokenizerBase
-from trl.models.utils import unwrap_model_for_generation
+from peft import PeftModel
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 from trl.trainer.grpo_trainer import GRPOTrainer
+from trl.trainer.utils import add_fused_lm_head
 
-from led_rl.decoding.engine import Engine, EngineConfig, Prompt
-from led_rl.decoding.randomness import sample_key
-from led_rl.decoding.samplers import Plain, Truncation
-from led_rl.models.lens import Lens
-from led_rl.models.prompting import think_tokens
 from led_rl.rl.config import RolloutConfig
+from led_rl.rl.correction import ratios, summary, sums, weigh
+from led_rl.rl.engine_rollouts import EXPLORED, LOG_PI, rollout_func
 
 ROLLOUT_TIME = "rollout_time"  # beside TRL's own step_time
+SAMPLING = "sampling"  # group of the correction's metrics, beside TRL's own of vLLM
 
 
 class EngineGRPOTrainer(GRPOTrainer):
     """GRPO whose rollouts depend on (seed, step, prompt, sample) and on nothing else.
 
     Args:
-        rollout: limits of the engine; with `engine` false, rollouts are TRL's own.
+        rollout: decoder, correction, and limits of the engine; with `engine` false, rollouts are TRL's own.
+        equal_once: compute the loss of equal completions of a prompt once.
     """
 
     args: Any  # TRL's GRPOConfig, which the base class types as TrainingArguments
     model: Any
 
-    def __init__(self, *args: Any, rollout: RolloutConfig, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+    def __init__(self, *, rollout: RolloutConfig, equal_once: bool = True, **kwargs: Any) -> None:
         self.rollout = rollout
+        engine = rollout_func(
+            rollout.decoder,
+            record=rollout.records,
+            max_rows=rollout.max_rows,
+            max_batch_tokens=rollout.max_batch_tokens,
+        )
+        with warnings.catch_warnings():
+            # TRL may change `rollout_func` without notice; its minor release is pinned.
+            warnings.filterwarnings("ignore", message="You are using 'rollout_func'")
+            super().__init__(**kwargs, rollout_func=engine if rollout.engine else None)
+        self.equal_once = equal_once and not _drops_out(self.model)
 
-    def _generate_single_turn(
-        self,
-        prompt_ids: list[list[int]],
-        images: Any,
-        multimodal_fields: Any,
-        num_generations: int,
-        has_tool_images: bool = False,
-    ) -> tuple[list[list[int]], Any]:
+    def _generate(self, prompts: list[Any]) -> Any:
         started = time.perf_counter()
-        rollouts = self._roll_out(prompt_ids, images, multimodal_fields, num_generations, has_tool_images)
+        generated = super()._generate(prompts)
         self._metrics[self._mode][ROLLOUT_TIME].append(time.perf_counter() - started)
-        return rollouts
+        return generated
 
-    def _roll_out(
-        self,
-        prompt_ids: list[list[int]],
-        images: Any,
-        multimodal_fields: Any,
-        num_generations: int,
-        has_tool_images: bool,
-    ) -> tuple[list[list[int]], Any]:
-        if not self.rollout.engine or images is not None:
-            stock: tuple[list[list[int]], Any] = super()._generate_single_turn(
-                prompt_ids, images, multimodal_fields, num_generations, has_tool_images
-            )
-            return stock
-        prompts = self._prompts(prompt_ids)
-        assert isinstance(self.processing_class, PreTrainedTokenizerBase)
-        with (
-            unwrap_model_for_generation(
-                self.model_wrapped,
-                self.accelerator,
-                gather_deepspeed3_params=self.args.ds3_gather_for_generation,
-            ) as model,
-            torch.no_grad(),
-            self._dist.summon_full_params(self.model_wrapped, recurse=False),
-            self.accelerator.autocast(),
-        ):
-            engine = Engine(
-                Lens(model),
-                Plain(Truncation(self.temperature, self.top_k or 0, self.top_p, self.min_p or 0.0)),
-                self.eos_token_ids,
-                EngineConfig(self.args.max_completion_length, self.rollout.max_rows, self.rollout.max_batch_tokens),
-                think_tokens(self.processing_class),
-            )
-            return [completion.tokens for completion in engine.run(prompts)], None
+    def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
+        batch: dict[str, Any] = super()._generate_and_score_completions(inputs)
+        if self.rollout.engine and self.rollout.records:
+            mask, log_q = batch["completion_mask"], batch["sampling_per_token_logps"]
+            log_pi, explored = (self._padded(inputs, field, log_q) for field in (LOG_PI, EXPLORED))
+            raw = ratios(log_pi, log_q, mask, self.rollout.correction)
+            self._log_ratios(raw, explored, mask)
+            if self.rollout.correction != "none":
+                batch["advantages"] = weigh(batch["advantages"], raw, self.rollout.clip)
+        return batch
+
+    def _get_per_token_logps_and_entropies(
+        self, model: Any, input_ids: Tensor, attention_mask: Tensor, logits_to_keep: int, *args: Any, **kwargs: Any
+    ) -> Any:
+        compute = super()._get_per_token_logps_and_entropies
+        others = {name for name, value in kwargs.items() if value is not None and value is not False}
+        if args or not self.equal_once or others - {"batch_size", "compute_entropy"}:
+            return compute(model, input_ids, attention_mask, logits_to_keep, *args, **kwargs)
+        first, place = equal_rows(torch.cat([input_ids, attention_mask], 1))
+        logps, entropies, aux_loss = compute(
+            model, input_ids[first], attention_mask[first], logits_to_keep, *args, **kwargs
+        )
+        return logps[place], None if entropies is None else entropies[place], aux_loss
+
+    def multiply_temperature(self, factor: float) -> None:
+        """From now on, rollouts and their loss are at another temperature; needs rollouts of the engine."""
+        self.temperature *= factor
+        policy: Any = self.model.get_base_model() if isinstance(self.model, PeftModel) else self.model
+        options: dict[str, Any] = {
+            "temperature": self.temperature,
+            "cast_lm_head_to_fp32": self.args.cast_lm_head_to_fp32,
+        }
+        add_fused_lm_head(policy, **options, outputs=("log_probs", "entropy"))
+        if self.ref_model is not None:
+            add_fused_lm_head(self.ref_model, **options)
 
     @property
     def _mode(self) -> str:
         """As TRL names it."""
         return "train" if self.model.training else "eval"
 
-    def _prompts(self, prompt_ids: list[list[int]]) -> list[Prompt]:
-        """Runs of equal prompts become one prompt with a key for each row."""
-        micro_step = self._step % max(1, self.args.gradient_accumulation_steps)
-        batch = f"rollout/{self._mode}/{self.state.global_step}/{micro_step}/{self.accelerator.process_index}"
-        rows = [(ids, sample_key(self.args.seed, batch, row)) for row, ids in enumerate(prompt_ids)]
-        return [Prompt(ids, [key for _, key in group]) for ids, group in groupby(rows, key=lambda row: row[0])]
+    def _padded(self, inputs: list[dict[str, Any]], field: str, like: Tensor) -> Tensor:
+        """(B, T) what the rollouts recorded, 0 where a completion has ended."""
+        rows = pad_sequence([torch.tensor(one[field], dtype=like.dtype) for one in inputs], batch_first=True)
+        return torch.nn.functional.pad(rows, (0, like.shape[1] - rows.shape[1])).to(like.device)
+
+    def _log_ratios(self, raw: Tensor, explored: Tensor, mask: Tensor) -> None:
+        tokens = torch.stack([mask.sum(), (explored * mask).sum()]).double()
+        counted = torch.cat([sums(raw, mask, self.rollout.clip), tokens])
+        totals = self.accelerator.reduce(counted, reduction="sum")
+        largest = self.accelerator.gather(raw.max().reshape(1)).max()
+        logged = {
+            **summary(totals[:4]),
+            "ratio_max": float(largest),
+            "explored_rate": float(totals[5] / totals[4]),
+        }
+        for name, value in logged.items():
+            self._metrics[self._mode][f"{SAMPLING}/{name}"].append(value)
+
+
+def equal_rows(rows: Tensor) -> tuple[Tensor, Tensor]:
+    """Distinct rows of a table (B, S): the first (N,) of each, in order; and for every row (B,) its place in that."""
+    places: dict[bytes, int] = {}
+    first: list[int] = []
+    place = []
+    for index, row in enumerate(rows.cpu().numpy()):
+        key = row.tobytes()
+        if key not in places:
+            places[key] = len(first)
+            first.append(index)
+        place.append(places[key])
+    return torch.tensor(first, device=rows.device), torch.tensor(place, device=rows.device)
+
+
+def _drops_out(model: Any) -> bool:
+    """Whether dropout makes equal rows differ in training."""
+    modules = any(isinstance(module, torch.nn.Dropout) and module.p > 0 for module in model.modules())
+    config = model.config.get_text_config().to_dict()
+    return modules or any("drop" in name and isinstance(value, float) and value > 0 for name, value in config.items())

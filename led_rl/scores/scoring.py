@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from led_rl.arm_card import ArmCards
+from led_rl.arm_card import PLAIN, ArmCards
 from led_rl.errors import UserError
 from led_rl.records import write_json, write_jsonl
 from led_rl.schema import (
@@ -17,6 +17,7 @@ from led_rl.schema import (
     ComparisonRow,
     EvalRecord,
     FrontierRow,
+    RecoveryRow,
     ResultRow,
     SlopeRow,
     read_record,
@@ -24,6 +25,7 @@ from led_rl.schema import (
 )
 from led_rl.scores.comparing import changes, comparisons, frontiers, means_with_ci, slopes
 from led_rl.scores.pass_at_k import ks
+from led_rl.scores.recovery import recovery
 from led_rl.scores.tallies import Cell, ProblemTally, Table, counts_record, read_counts, read_tallies, table_of
 
 COUNTS = "counts.json.gz"
@@ -38,6 +40,7 @@ class Scores:
     slopes: list[SlopeRow] = field(default_factory=list)
     changes: list[ChangeRow] = field(default_factory=list)
     frontiers: list[FrontierRow] = field(default_factory=list)
+    recovery: list[RecoveryRow] = field(default_factory=list)
 
     @classmethod
     def read(cls, eval_dir: Path) -> "Scores":
@@ -48,6 +51,7 @@ class Scores:
             read_rows(eval_dir / "slopes.jsonl", SlopeRow),
             read_rows(eval_dir / "changes.jsonl", ChangeRow),
             read_rows(eval_dir / "frontiers.jsonl", FrontierRow),
+            read_rows(eval_dir / "recovery.jsonl", RecoveryRow),
         )
 
 
@@ -79,7 +83,8 @@ def score(eval_dir: Path) -> Scores:
         tables[cell] = table_of(correct[cell], n)
         expected = max(len(tallies[cell]), settings["num_problems"])
         results.append(_result(cell, tables[cell], complete, n, expected))
-    scores = Scores(results, *_compared(tables, n, ArmCards.from_record(settings["arms"])))
+    cards = ArmCards.from_record(settings["arms"])
+    scores = Scores(results, *_compared(tables, n, cards), recovery=_recovery(correct, n, cards))
     for name, rows in vars(scores).items():
         write_jsonl(eval_dir / f"{name}.jsonl", rows)
     write_json(eval_dir / COUNTS, counts_record(correct, n))
@@ -87,12 +92,22 @@ def score(eval_dir: Path) -> Scores:
 
 
 def score_counts(eval_dir: Path) -> Scores:
-    """The comparisons, slopes, changes and frontiers of EVAL/counts.json.gz and EVAL/eval.json, made again; writes
-    nothing. `results` is empty: lengths and statuses are no counts of right samples."""
+    """All that EVAL/counts.json.gz and EVAL/eval.json can make again: everything but `results`, whose lengths and
+    statuses are no counts. Writes nothing."""
     settings = read_record(eval_dir / "eval.json", EvalRecord)
     n, correct = read_counts(eval_dir / COUNTS)
     tables = {cell: table_of(problems, n) for cell, problems in correct.items()}
-    return Scores([], *_compared(tables, n, ArmCards.from_record(settings["arms"])))
+    cards = ArmCards.from_record(settings["arms"])
+    return Scores([], *_compared(tables, n, cards), recovery=_recovery(correct, n, cards))
+
+
+def _recovery(correct: Mapping[Cell, Mapping[str, int]], n: int, cards: ArmCards) -> list[RecoveryRow]:
+    """What each arm gives back of what this run's RL took, read at the temperature nearest 1."""
+    temperatures = {cell.temperature for cell in correct if cell.arm == PLAIN}
+    if not temperatures:
+        return []
+    reference = min(temperatures, key=lambda temperature: (abs(temperature - 1.0), temperature))
+    return recovery([correct], n, cards, "run", reference)
 
 
 def _compared(

@@ -6,9 +6,9 @@ process that scores, `install` puts a check in front of every evaluation of text
 operators and calls of known mathematical functions go through, and nothing that could reach further, such as an
 attribute, an index, a function definition, or a call of anything else.
 
-The check sits on Python's own audit events "compile" and "exec", which no code can get around or take off again. Other
-events (processes, sockets, written files, ctypes) are refused as well: that is a seat belt, for the case that a library
-can be talked into them without `eval`.
+The check sits on Python's own audit events "compile" and "exec", which a text has to pass before it can run. It is no
+wall around code that already runs. Other events (processes, sockets, written files, ctypes) are refused as well: a seat
+belt, for the case that a library can be talked into them without `eval`.
 """
 
 import ast

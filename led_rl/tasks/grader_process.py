@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from led_rl.tasks.frames import READY, receive_before, receive_reply, send_request
-from led_rl.tasks.grader_server import RESULT, RESULT_BYTES
+from led_rl.tasks.grader_server import RESULT, RESULT_BYTES, SPENT
 from led_rl.tasks.jail_walls import KILL_S, start, stop
 
 WALL_S = 2.0
@@ -48,6 +48,8 @@ class GraderProcess:
     def ask(self, request: Mapping[str, Any], wall_s: float = WALL_S) -> dict[str, Any] | None:
         """The result, whose "verdict" is "exhausted" if time or memory was up; None if the server was lost twice.
 
+        Its "spent_s" is the CPU seconds the answer used.
+
         An answer may use 0.9 `wall_s` seconds of CPU time; it gets up to `STARVED_FACTOR` times `wall_s` for them on a
         machine that is busy with other things. Raises RuntimeError if the server does not start.
         """
@@ -62,9 +64,10 @@ class GraderProcess:
                     nonce = send_request(process.stdin.fileno(), content)
                     # The server holds the clock; this one is for a server that does not answer.
                     deadline = time.monotonic() + clock["wall_s"] + KILL_S
-                    reply = receive_reply(process.stdout.fileno(), nonce, deadline, RESULT_BYTES)
+                    reply = receive_reply(process.stdout.fileno(), nonce, deadline, SPENT.size + RESULT_BYTES)
                     if reply is not None and reply[0] == RESULT:
-                        return read_result(reply[1])
+                        spent_s = SPENT.unpack(reply[1][: SPENT.size])[0]
+                        return {**read_result(reply[1][SPENT.size :]), "spent_s": spent_s}
                 self._kill()
                 self._spawn()  # it imports while this process goes on
             return None

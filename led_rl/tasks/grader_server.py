@@ -18,6 +18,7 @@ import os
 import resource
 import select
 import signal
+import struct
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -31,6 +32,7 @@ from led_rl.tasks.jail_walls import confine
 ADDRESS_SPACE_BYTES = 1 << 30
 RESULT_BYTES = 1 << 16
 RESULT = b"A"
+SPENT = struct.Struct(">d")  # in front of a result: the CPU seconds that the child used
 
 
 class Handler(Protocol):
@@ -101,7 +103,7 @@ def serve(handler: Handler) -> None:
             return
         request = json.loads(message[1])
         if request["kind"] == "load":
-            result = _load(handler, request)
+            result, spent_s = _load(handler, request), 0.0
             nonce = read_exactly(0, NONCE_BYTES)
         else:
             output, put = os.pipe()
@@ -110,11 +112,11 @@ def serve(handler: Handler) -> None:
                 _child(handler, request, put)
             nonce = read_exactly(0, NONCE_BYTES)
             os.close(put)
-            result = _result(child, output, time.monotonic() + request["wall_s"])
+            result, spent_s = _result(child, output, time.monotonic() + request["wall_s"])
             os.close(output)
         if nonce is None:
             return
-        send(replies, RESULT, nonce + result)
+        send(replies, RESULT, nonce + SPENT.pack(spent_s) + result)
 
 
 def _load(handler: Handler, request: Mapping[str, Any]) -> bytes:
@@ -167,8 +169,9 @@ def _child(handler: Handler, request: Mapping[str, Any], put: int) -> NoReturn:
         os._exit(1)
 
 
-def _result(child: int, output: int, deadline: float) -> bytes:
-    """What the child wrote, if it ended by itself and in time; else that it is exhausted. Nothing of it is left."""
+def _result(child: int, output: int, deadline: float) -> tuple[bytes, float]:
+    """What the child wrote, if it ended by itself and in time, else that it is exhausted; and its CPU seconds. Nothing
+    of it is left."""
     poll = select.poll()
     poll.register(output, select.POLLIN)
     found = bytearray()
@@ -180,35 +183,37 @@ def _result(child: int, output: int, deadline: float) -> bytes:
             break
         found += chunk
     # It has closed its pipe, so it is about to end: only one that does not is killed before.
-    status = _ended(child, min(deadline, time.monotonic() + 1.0)) if whole else None
-    _kill_all(child)
-    if status is None:
-        os.waitpid(child, 0)
-    return bytes(found) if whole and status == 0 else json.dumps({"verdict": "exhausted"}).encode()
+    ended = _ended(child, deadline) if whole else None
+    if ended is None:
+        for kill in (os.killpg, os.kill):  # its group, if it has come to have one
+            with suppress(ProcessLookupError, PermissionError):
+                kill(child, signal.SIGKILL)
+    _, status, usage = ended or os.wait4(child, 0)
+    if os.getpid() == 1:
+        _clear()
+    spent_s = usage.ru_utime + usage.ru_stime
+    good = ended is not None and status == 0
+    return bytes(found) if good else json.dumps({"verdict": "exhausted"}).encode(), spent_s
 
 
-def _ended(child: int, deadline: float) -> int | None:
-    """Its status, None if it is still there at the deadline."""
+def _ended(child: int, deadline: float) -> "tuple[int, int, resource.struct_rusage] | None":
+    """What `os.wait4` says, None if it is still there at the deadline."""
     while True:
-        done, status = os.waitpid(child, os.WNOHANG)
-        if done:
-            return status
+        ended = os.wait4(child, os.WNOHANG)
+        if ended[0]:
+            return ended
         if time.monotonic() >= deadline:
             return None
         time.sleep(0.0002)
 
 
-def _kill_all(child: int) -> None:
-    if os.getpid() == 1:
-        with suppress(ProcessLookupError):
-            os.kill(-1, signal.SIGKILL)  # all of the namespace but process 1, which is this one
-        with suppress(ChildProcessError):
-            while os.waitpid(-1, os.WNOHANG)[0]:
-                pass
-        return
-    for kill in (os.killpg, os.kill):  # the group, once it has one; a group of the dead may be gone
-        with suppress(ProcessLookupError, PermissionError):
-            kill(child, signal.SIGKILL)
+def _clear() -> None:
+    """Leave no process in this namespace but this one, which is its first."""
+    with suppress(ProcessLookupError):
+        os.kill(-1, signal.SIGKILL)
+    with suppress(ChildProcessError):
+        while True:
+            os.waitpid(-1, 0)
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ A row is a gold, an answer (to be boxed) or a whole `completion`, and `truth`: w
 matter of convention. `tests/data/hostile_answers.jsonl` is such a table.
 """
 
+import os
 import statistics
 import time
 from collections import Counter
@@ -16,7 +17,6 @@ from led_rl.records import Row, read_jsonl
 from led_rl.tasks.grader_process import MATH
 from led_rl.tasks.grading import judge
 from led_rl.tasks.problem import Status
-from led_rl.tasks.questions import server_cpu_s
 
 KEYS = ("kind", "gold", "truth")
 
@@ -75,6 +75,15 @@ def run(cases: Sequence[Case]) -> list[Verdict]:
         cpu_s = time.process_time() + server_cpu_s(server) - cpu
         verdicts.append(Verdict(case, status, time.monotonic() - start, cpu_s))
     return verdicts
+
+
+def server_cpu_s(server: int | None) -> float:
+    """CPU seconds of the server and of its children that have ended; the wall clock where that cannot be read."""
+    try:
+        fields = Path(f"/proc/{server}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+    except OSError:
+        return time.monotonic()
+    return sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
 
 
 def summary(verdicts: Sequence[Verdict]) -> Row:

@@ -2,9 +2,7 @@
 
 import os
 import threading
-import time
 from collections.abc import Sequence
-from pathlib import Path
 
 from led_rl.tasks.grader_process import MATH
 from led_rl.tasks.sympy_input import angles_as_radians, for_sympy, letter_case_differs, letters_apart, refusal
@@ -69,9 +67,8 @@ class Questions:
         """The child's reply in what is left of the time. Waiting, for threads or the machine, uses up none."""
         with _TURN.lock:
             MATH.start()
-            server, before = MATH.pid, server_cpu_s(MATH.pid)
             reply = MATH.ask(request, wall_s=max(LEAST_S, BUDGET_S - self._spent_s))
-            self._spent_s += server_cpu_s(server) - before if MATH.pid == server else BUDGET_S
+            self._spent_s += BUDGET_S if reply is None else reply["spent_s"]
         return reply
 
 
@@ -87,12 +84,3 @@ class _Turn:
 
 
 _TURN = _Turn()
-
-
-def server_cpu_s(server: int | None) -> float:
-    """CPU seconds of the server and of its children that have ended; the wall clock where that cannot be read."""
-    try:
-        fields = Path(f"/proc/{server}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
-    except OSError:
-        return time.monotonic()
-    return sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")

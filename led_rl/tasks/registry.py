@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from led_rl import plugins
 from led_rl.errors import UserError
 from led_rl.tasks import contamination
 from led_rl.tasks.consent import Consent
@@ -22,9 +23,10 @@ class TaskConfig:
 
     Args:
         name: `countdown`, `reasoning_gym:<data set>`, such as `reasoning_gym:chain_sum`, or a benchmark: gsm8k, math,
-            math500, aime2024, aime2025, gpqa_diamond, livecodebench; several are joined by `+`
+            math500, aime2024, aime2025, gpqa_diamond, livecodebench; several are joined by `+`; or `module:Name`, a
+            task of your own (docs/own_task.md)
         countdown: the space of countdown problems
-        options: options of a reasoning-gym data set
+        options: options of a reasoning-gym data set, or of a task of your own
         path: local JSONL or parquet file of a benchmark's test problems, in place of the Hub's
         train_path: local JSONL or parquet file of a benchmark's training problems, in place of the Hub's
         revision: commit of a benchmark's data set on the Hub, in place of the pinned one
@@ -71,9 +73,14 @@ def load_task(config: TaskConfig, consent: Consent = Consent()) -> Task:  # noqa
         _refuse_all_but(config, "path", "revision")
         task: Task = LiveCodeBench(path=config.path, revision=config.revision, run_code=consent.run_code)
         return task
+    if plugins.is_own(config.name, "tasks"):
+        from led_rl.tasks.own import own_task
+
+        _refuse_all_but(config, "options")
+        return own_task(config.name, config.options)
     raise UserError(
         f"task.name={config.name!r} is unknown: `countdown` or `{GYM_PREFIX}<data set>`, or a benchmark: "
-        f"{', '.join(SOURCES)}, livecodebench"
+        f"{', '.join(SOURCES)}, livecodebench; or one of your own, module:Name"
     )
 
 

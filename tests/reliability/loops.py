@@ -10,9 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
-from test_scripts import ENVIRONMENT, command, events, without
-
-from led_rl.records import read_json, read_jsonl
+from test_scripts import ENVIRONMENT, without
 
 HERE = Path(__file__).parent
 # Metrics are logged every third step and saved every fourth, so each checkpoint but the last falls between two logs.
@@ -62,15 +60,15 @@ class Forks:
 
 @dataclass
 class Figures:
-    """What a loop of kills came to."""
+    """What a loop of kills came to. Rows and bytes are of all records, against an undisturbed run."""
 
     seed: int
     kills: int = 0
-    runs_ended: int = 0
+    runs: int = 0
     rows_lost: int = 0
     rows_twice: int = 0
-    differences: list[str] = field(default_factory=list)
     bytes_lost: int = 0
+    differences: list[str] = field(default_factory=list)
 
 
 def kill_loop(forks, folder, line, run_of, begun, window_s, compare, kills, seed):
@@ -102,19 +100,18 @@ def kill_loop(forks, folder, line, run_of, begun, window_s, compare, kills, seed
             continue
         assert code == 0, log.read_text()[-3000:]
         compare(run, figures)
-        figures.runs_ended, number = figures.runs_ended + 1, number + 1
+        figures.runs, number = figures.runs + 1, number + 1
         run, log = run_of(number), folder / f"log_{number}"
     code = forks.run(line(run, begun(run)), log)
     assert code == 0, log.read_text()[-3000:]
     compare(run, figures)
-    figures.runs_ended += 1
+    figures.runs += 1
     return figures
 
 
 def recorded(run):
-    """Rows of every JSONL record of a run, by file, and its whole checkpoints."""
-    found = {path.relative_to(run): path.read_bytes() for path in run.rglob("*.jsonl")} if run.exists() else {}
-    return found
+    """Every JSONL record of a run, by file."""
+    return {path.relative_to(run): path.read_bytes() for path in run.rglob("*.jsonl")} if run.exists() else {}
 
 
 def lost(before, run):
@@ -157,11 +154,3 @@ def plain(value):
     if isinstance(value, list | tuple):
         return [plain(one) for one in value]
     return repr(value)
-
-
-def steps_drawn(run, tag):
-    return [point.step for point in events(run / "tb").Scalars(tag)]
-
-
-__all__ = ["Figures", "Forks", "command", "kill_loop", "plain", "read_json", "read_jsonl", "same_bytes", "same_rows",
-           "steps_drawn", "tensors"]  # fmt: skip

@@ -12,9 +12,10 @@ from test_training import terminate_when
 import led_rl.pretrain.fit
 from led_rl.config import parse
 from led_rl.lock import hold
+from led_rl.pretrain.config import PretrainConfig
 from led_rl.pretrain.module import Imitation
 from led_rl.pretrain.saving import saved_step
-from led_rl.pretrain.train import PretrainConfig, pretrain
+from led_rl.pretrain.train import pretrain
 from led_rl.records import read_json, read_jsonl
 
 FACTS = ("steps", "tokens", "parameters", "validation_loss_nats")
@@ -23,7 +24,7 @@ FACTS = ("steps", "tokens", "parameters", "validation_loss_nats")
 def train(folder, *more):
     """What scripts/pretrain_base.py does first, without the card."""
     argv = ["--config", str(ROOT / "configs" / "base_countdown.yaml"), "--output_dir", str(folder), *PRETRAIN, *SHORT]
-    return pretrain(*parse(PretrainConfig, "", [*argv, *more]))
+    return pretrain(*parse(PretrainConfig, [*argv, *more]))
 
 
 def same(run, base):

@@ -1,17 +1,36 @@
 """What an arm is: its card, and how to build its sampler."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, Protocol
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
 
 from led_rl.arm_card import CHANGE, ArmCard
-from led_rl.decoding.samplers import Sampler, Truncation
+from led_rl.decoding.config import Matched
+from led_rl.decoding.led import LED
+from led_rl.decoding.samplers import Sampler
 from led_rl.errors import UserError
 from led_rl.models.lens import Lens
 
 Build = Callable[[float, Lens, tuple[int, ...]], Sampler]
 """(temperature, model, tokens that are always fed as themselves: end tokens and `</think>`) -> sampler. UserError if
 the model is too small for the arm."""
+
+
+@dataclass(frozen=True)
+class Served:
+    """An arm as a request to vLLM, for arms that it can run: sampling, greedy decoding, or its LED plugin.
+
+    Attributes:
+        greedy: no sampling, and nothing below matters.
+        top_k: tokens kept by vLLM's own truncation; 0 keeps all.
+        led: settings for the plugin; None: vLLM's own sampling.
+        control: the plugin's control, instead of LED itself.
+    """
+
+    greedy: bool = False
+    top_k: int = 0
+    led: LED | None = None
+    control: Literal["explore_final"] | None = None
 
 
 @dataclass(frozen=True)
@@ -25,6 +44,7 @@ class Arm:
         alone: it feeds mixtures of embeddings, so it cannot share the engine's rows with other arms.
         weights: the policy's share of the weights that are decoded, the rest being the run's base (WiSE-FT); 1: the
             policy as it is.
+        served: the same as a request to vLLM; None: led_rl's own engine alone can run it.
     """
 
     card: ArmCard
@@ -32,6 +52,7 @@ class Arm:
     needs_base: bool = False
     alone: bool = False
     weights: float = 1.0
+    served: Served | None = None
 
     @property
     def reads_base(self) -> bool:
@@ -53,27 +74,6 @@ class Arm:
     @property
     def settings(self) -> Mapping[str, Any]:
         return self.card.settings
-
-
-@dataclass(frozen=True)
-class Matched:
-    """Truncation that every arm shares.
-
-    Args:
-        top_p: nucleus mass
-        min_p: smallest relative probability
-    """
-
-    top_p: float = 1.0
-    min_p: float = 0.0
-
-    def truncation(self, temperature: float, top_k: int) -> Truncation:
-        return Truncation(temperature, top_k, self.top_p, self.min_p)
-
-    @property
-    def settings(self) -> dict[str, float]:
-        """For an arm's record."""
-        return asdict(self)
 
 
 class ArmFamily(Protocol):

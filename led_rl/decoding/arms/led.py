@@ -5,7 +5,8 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from led_rl.arm_card import EXPLORE_BASE, EXPLORE_FINAL, LED, ArmCard, explore_card, led_card
-from led_rl.decoding.arms.arm import Arm, Matched, NamedFamily, full_name, read_changes
+from led_rl.decoding.arms.arm import Arm, NamedFamily, Served, full_name, read_changes
+from led_rl.decoding.config import Matched
 from led_rl.decoding.controls import ExploreBase, ExploreFinal
 from led_rl.decoding.led import PRESETS
 from led_rl.decoding.led_sampler import LEDSampler
@@ -59,4 +60,7 @@ class LEDFamily(NamedFamily):
             if self.family == LED
             else explore_card(full, self.family, led.top_k, settings)
         )
-        return [Arm(card, build, needs_base=self.family == EXPLORE_BASE)]
+        # What the plugin has: e from the model's own layers, or from its final one; no base, and no tuned lens.
+        kinds = {LED: Served(led=led), EXPLORE_FINAL: Served(led=led, control="explore_final")}
+        served = kinds.get(self.family) if led.readout != "tuned" else None
+        return [Arm(card, build, needs_base=self.family == EXPLORE_BASE, served=served)]

@@ -3,7 +3,8 @@
 from collections.abc import Mapping, Sequence
 
 from led_rl.arm_card import PLAIN, TOP_K, ArmCard, control_card, key_of, plain_card, rival_card
-from led_rl.decoding.arms.arm import Arm, Build, Matched, NamedFamily, no_changes
+from led_rl.decoding.arms.arm import Arm, Build, NamedFamily, Served, no_changes
+from led_rl.decoding.config import Matched
 from led_rl.decoding.samplers import Greedy, Plain, Sampler
 from led_rl.errors import UserError
 from led_rl.models.lens import Lens
@@ -20,8 +21,9 @@ class PlainFamily(NamedFamily):
     def arms(self, name: str, changes: Mapping[str, str], matched: Matched, others: Sequence[ArmCard]) -> list[Arm]:
         no_changes(name, changes)
         if name == GREEDY:
-            return [Arm(rival_card(GREEDY, settings=matched.settings), lambda temperature, lens, hard: Greedy())]
-        return [Arm(plain_card({"top_k": 0, **matched.settings}), sample_top_k(None, matched))]
+            card = rival_card(GREEDY, settings=matched.settings)
+            return [Arm(card, lambda temperature, lens, hard: Greedy(), served=Served(greedy=True))]
+        return [Arm(plain_card({"top_k": 0, **matched.settings}), sample_top_k(None, matched), served=Served())]
 
 
 class ControlFamily(NamedFamily):
@@ -38,7 +40,10 @@ class ControlFamily(NamedFamily):
         ks = sorted({card.top_k for card in wanted if card.top_k is not None})
         if not ks:
             raise UserError("arm 'top_k' is the control of a LED arm and takes its k: name a LED arm beside it")
-        return [Arm(control_card(k, {"top_k": k, **matched.settings}), sample_top_k(k, matched)) for k in ks]
+        return [
+            Arm(control_card(k, {"top_k": k, **matched.settings}), sample_top_k(k, matched), served=Served(top_k=k))
+            for k in ks
+        ]
 
 
 def sample_top_k(top_k: int | None, matched: Matched) -> Build:

@@ -3,11 +3,13 @@
 from collections.abc import Sequence
 
 from led_rl.arm_card import CHANGE, EXPLORE_BASE, EXPLORE_FINAL, LED, PLAIN, TOP_K
-from led_rl.decoding.arms.arm import Arm, ArmFamily, Matched
+from led_rl.decoding.arms.arm import Arm, ArmFamily
 from led_rl.decoding.arms.led import LEDFamily
+from led_rl.decoding.arms.own import OwnFamily
 from led_rl.decoding.arms.plain import ControlFamily, PlainFamily
 from led_rl.decoding.arms.rivals import RivalFamily
 from led_rl.decoding.arms.weights import WiseFamily
+from led_rl.decoding.config import Matched
 from led_rl.errors import UserError
 
 _DECODERS: tuple[ArmFamily, ...] = (
@@ -17,7 +19,7 @@ _DECODERS: tuple[ArmFamily, ...] = (
     LEDFamily(EXPLORE_BASE),
     RivalFamily(),
 )
-REGISTRY: tuple[ArmFamily, ...] = (ControlFamily(), *_DECODERS, WiseFamily(_DECODERS))
+REGISTRY: tuple[ArmFamily, ...] = (ControlFamily(), *_DECODERS, WiseFamily(_DECODERS), OwnFamily())
 
 SMALL_VOCABULARY = 1000  # below it, the preset made for countdown's words suits better than the paper's
 

@@ -5,8 +5,9 @@ from dataclasses import replace
 from typing import Any
 
 from led_rl.arm_card import ArmCard, rival_card
-from led_rl.decoding.arms.arm import Arm, Matched, NamedFamily, full_name, read_changes
+from led_rl.decoding.arms.arm import Arm, NamedFamily, full_name, read_changes
 from led_rl.decoding.confident import Confident
+from led_rl.decoding.config import Matched
 from led_rl.decoding.cuts import CUTS
 from led_rl.decoding.dola import DoLa
 from led_rl.decoding.led import exploration_window

@@ -10,8 +10,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from led_rl.arm_card import PLAIN, ArmCard, key_of
-from led_rl.decoding.arms.arm import Arm, ArmFamily, Matched
+from led_rl.decoding.arms.arm import Arm, ArmFamily
 from led_rl.decoding.arms.plain import PlainFamily
+from led_rl.decoding.config import Matched
 from led_rl.errors import UserError
 
 _NAME = re.compile(r"wise_(?P<alpha>\d*\.?\d+)(?:\+(?P<decoder>.+))?")

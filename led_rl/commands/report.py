@@ -1,0 +1,101 @@
+"""led-report: scores again, from samples, without a model; the report; what is committed of a study."""
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from led_rl.cli import Command
+from led_rl.errors import UserError
+from led_rl.records import Row, write_jsonl
+
+
+@dataclass(frozen=True)
+class ReportConfig:
+    """A report of a run, or a search's table.
+
+    Args:
+        run: a run folder, or the folder of one evaluation
+        search: a search's results: writes search.jsonl and the README's table
+        output_dir: where the report goes; none: <run>/report
+        export: also copy records and figures, without samples or weights, here
+        no_figures: with --export: the records alone
+        readme: also write the findings between this file's result markers
+        speed: with --readme: also the speed table, of a folder of decoding benchmarks and a file of a GRPO benchmark
+    """
+
+    run: str | None = None
+    search: str | None = None
+    output_dir: str | None = None
+    export: str | None = None
+    no_figures: bool = False
+    readme: str | None = None
+    speed: list[Path] | None = None
+
+    def __post_init__(self) -> None:
+        if (self.run is None) == (self.search is None):
+            raise UserError("name either --run, a run folder or an evaluation, or --search, a search's results")
+        if self.speed is not None and (len(self.speed) != 2 or self.readme is None):
+            raise UserError("--speed takes a folder and a file, --speed DECODING_DIR GRPO_JSON, and --readme beside it")
+
+
+def run(config: ReportConfig, plain: Row) -> None:
+    if config.search is not None:
+        _search(Path(config.search))
+    elif config.run is not None:
+        _run(config, Path(config.run))
+
+
+def _search(folder: Path) -> None:
+    from led_rl.report.readme import update_readme
+    from led_rl.report.search import search_block, search_rows
+
+    rows = search_rows(folder)
+    write_jsonl(folder / "search.jsonl", rows)
+    update_readme(folder / "README.md", "search", search_block(rows))
+    print(folder / "search.jsonl")
+
+
+def _run(config: ReportConfig, folder: Path) -> None:
+    if not folder.is_dir():
+        raise UserError(f"{folder}: no such folder; --run takes a run folder or an evaluation folder")
+    from led_rl.report.build import build_report, eval_folder
+    from led_rl.report.export import export_record
+    from led_rl.report.findings import results_block
+    from led_rl.report.readme import has_markers, update_readme
+    from led_rl.report.runs import runs_block
+    from led_rl.report.speed import speed_block
+    from led_rl.report.tables import decisions_block, matched_block
+    from led_rl.scores.scoring import score
+
+    evaluation = eval_folder(folder)
+    if evaluation is not None and any((evaluation / "samples").glob("**/*.jsonl")):
+        score(evaluation)
+    page = build_report(folder, Path(config.output_dir) if config.output_dir else folder / "report")
+    if config.export:
+        export_record(folder, Path(config.export), not config.no_figures)
+    if config.readme:
+        readme = Path(config.readme)
+        update_readme(readme, "results", results_block(folder))
+        for marker, block in (("matched", matched_block), ("decisions", decisions_block), ("runs", runs_block)):
+            if has_markers(readme, marker):
+                update_readme(readme, marker, block(folder))
+        if config.speed:
+            update_readme(readme, "speed", speed_block(*config.speed))
+    print(page)
+
+
+main = Command(
+    name="led-report",
+    kind=ReportConfig,
+    run=run,
+    about="Score the samples of a run again (no model needed) and build its report.",
+    examples="""
+led-report --run checkpoints/countdown_grpo
+led-report --run checkpoints/countdown_grpo --export results/mine     # records and figures, to commit
+led-report --run results/countdown_default --readme README.md         # figures of a README, from the record
+led-report --search results/recipe                                    # a search's table, from its cells' records
+""",
+)
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,66 @@
+"""What vLLM loads of led_rl: the entry point `vllm.general_plugins`, run in the API server, the engine core and every
+worker. It adds architectures under names of their own; models served without LED are untouched.
+"""
+
+# Text families whose class in vLLM 0.31 to 0.32 hands out layer outputs (`SupportsEagle3`); a test compares the list
+# with the vLLM installed.
+ARCHITECTURES = (
+    "AfmoeForCausalLM",
+    "ApertusForCausalLM",
+    "Cohere2MoeForCausalLM",
+    "DeepseekForCausalLM",
+    "DeepseekV2ForCausalLM",
+    "DeepseekV32ForCausalLM",
+    "DeepseekV3ForCausalLM",
+    "DeepseekV4ForCausalLM",
+    "Ernie4_5ForCausalLM",
+    "Gemma4ForCausalLM",
+    "GlmMoeDsaForCausalLM",
+    "GptOssForCausalLM",
+    "GraniteForCausalLM",
+    "GraniteSWAForCausalLM",
+    "IQuestCoderForCausalLM",
+    "InternLM3ForCausalLM",
+    "K2HorizonForCausalLM",
+    "KimiLinearForCausalLM",
+    "LLaMAForCausalLM",
+    "LagunaForCausalLM",
+    "Llama4ForCausalLM",
+    "LlamaForCausalLM",
+    "MiMoForCausalLM",
+    "MiMoV2FlashForCausalLM",
+    "MiMoV2ForCausalLM",
+    "MiniCPM3ForCausalLM",
+    "MiniCPMForCausalLM",
+    "MiniMaxM2ForCausalLM",
+    "Ministral3ForCausalLM",
+    "MistralForCausalLM",
+    "MistralLarge3ForCausalLM",
+    "NemotronHForCausalLM",
+    "NemotronHPuzzleForCausalLM",
+    "Phi3ForCausalLM",
+    "Plamo3ForCausalLM",
+    "Qwen2ForCausalLM",
+    "Qwen3ForCausalLM",
+    "Qwen3MoeForCausalLM",
+    "Qwen3NextForCausalLM",
+    "Qwen3_5ForCausalLM",
+    "Qwen3_5MoeForCausalLM",
+    "SarvamMLAForCausalLM",
+    "Step1ForCausalLM",
+    "TeleChat2ForCausalLM",
+    "TeleChat3ForCausalLM",
+    "TeleFLMForCausalLM",
+)
+PREFIX = "Led"
+READOUT_VALUES = 2**27  # logits held at once by a readout: 0.5 GiB in float32
+
+
+def register() -> None:
+    """Make `Led<Architecture>` known for each family above that this vLLM has."""
+    from vllm import ModelRegistry
+
+    supported = ModelRegistry.get_supported_archs()
+    for name in ARCHITECTURES:
+        if name in supported and PREFIX + name not in supported:
+            ModelRegistry.register_model(PREFIX + name, f"led_rl.serving.model:{PREFIX}{name}")

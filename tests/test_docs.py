@@ -1,0 +1,60 @@
+"""The pages of docs/: they build, say what the records say, and lead somewhere."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from led_rl.report.pages import STUDIES, verdict_block
+
+ROOT = Path(__file__).resolve().parents[1]
+DOCS = ROOT / "docs"
+
+
+@pytest.mark.parametrize("study", STUDIES)
+def test_results_say_what_the_records_say(study):
+    text = (DOCS / "results.md").read_text()
+    written = text.partition(f"<!-- verdict {study}: begin -->")[2].partition(f"<!-- verdict {study}: end -->")[0]
+    assert written.strip() == verdict_block(ROOT / "results" / study).strip()
+
+
+def test_every_result_has_a_section():
+    text = (DOCS / "results.md").read_text()
+    assert all(f"results/{folder.name}" in text for folder in (ROOT / "results").iterdir() if folder.is_dir())
+
+
+def test_the_site_builds_strictly(tmp_path):
+    pytest.importorskip("mkdocs")
+    command = [
+        sys.executable,
+        "-m",
+        "mkdocs",
+        "build",
+        "--strict",
+        "-q",
+        "-f",
+        str(ROOT / ".mkdocs.yml"),
+        "-d",
+        str(tmp_path),
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "index.html").is_file() and (tmp_path / "method" / "index.html").is_file()
+
+
+def test_pages_show_pictures_that_are_there_and_name_files_that_are_there():
+    for page in DOCS.glob("*.md"):
+        text = page.read_text()
+        for picture in re.findall(r"!\[[^]]*\]\(([^)]+)\)", text):
+            assert (DOCS / picture).is_file(), f"{page.name}: {picture}"
+        for name in re.findall(r"`((?:led_rl|scripts|results|configs|docs)/[\w./-]+)`", text):
+            assert (ROOT / name).exists(), f"{page.name}: {name}"
+
+
+def test_the_citation_is_whole():
+    cited = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert {"cff-version", "message", "title", "authors", "version", "license"} <= cited.keys()
+    assert f'version = "{cited["version"]}"' in (ROOT / "pyproject.toml").read_text()

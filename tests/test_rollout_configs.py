@@ -1,0 +1,121 @@
+"""Rollouts and their rivals as options: what is refused, and the files that ship, against TRL's own classes."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import yaml
+
+from led_rl.config import parse
+from led_rl.errors import UserError
+from led_rl.matrix import MatrixConfig, stages
+from led_rl.rl.config import RewardConfig, RolloutConfig, TrainConfig, check_pass_at_k, grpo_arguments
+
+CONFIGS = Path(__file__).resolve().parents[1] / "configs"
+RIVALS = {
+    "led": {"rollout.decoder": "led_countdown"},
+    "led_corrected": {"rollout.decoder": "led_countdown", "rollout.correction": "token", "rollout.clip": 3.0},
+    "latent_corrected": {"rollout.decoder": "led_latent", "rollout.correction": "token", "rollout.clip": 3.0},
+    "entropy_bonus": {"grpo.entropy_coef": 0.01},
+    "adaptive_entropy": {
+        "grpo.use_adaptive_entropy": True, "grpo.entropy_coef": 0.0, "grpo.entropy_target": 0.12,
+        "grpo.entropy_coef_delta": 0.005, "grpo.entropy_coef_max": 1.0,
+    },
+    "kl_to_base": {"grpo.beta": 0.04},
+    "clip_higher": {"grpo.epsilon_high": 0.28, "grpo.num_iterations": 2},
+    "top_entropy_tokens": {"grpo.top_entropy_quantile": 0.2},
+    "pass_at_k": {"reward.pass_at_k": 4},
+}  # fmt: skip
+
+
+def flat(path):
+    tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+    return {
+        f"{group}.{key}" if isinstance(values, dict) else group: value
+        for group, values in tree.items()
+        for key, value in (values.items() if isinstance(values, dict) else [(group, values)])
+    }
+
+
+def test_every_file_is_known():
+    assert {path.stem for path in (CONFIGS / "rollouts").glob("*.yaml")} == {*RIVALS, "study"}
+
+
+@pytest.mark.parametrize("name", RIVALS)
+def test_a_rival_is_the_default_run_but_for_what_it_is_named_after(name):
+    own, default = flat(CONFIGS / "rollouts" / f"{name}.yaml"), flat(CONFIGS / "countdown_grpo.yaml")
+    assert own.pop("output_dir") != default.pop("output_dir")
+    assert {key: value for key, value in own.items() if default.get(key, "") != value} == RIVALS[name]
+    assert default.keys() <= own.keys()
+
+
+@pytest.mark.parametrize("name", RIVALS)
+def test_trl_takes_it(name, tmp_path):
+    config, _ = parse(TrainConfig, ["--config", str(CONFIGS / "rollouts" / f"{name}.yaml")])
+    arguments = grpo_arguments(config)
+    for key, value in RIVALS[name].items():
+        group, field = key.split(".")
+        assert getattr(arguments if group == "grpo" else getattr(config, group), field) == value
+
+
+def test_the_study_is_what_its_plan_says():
+    """Two recipes x (five seeds of three arms, three of the rest), seed by seed; every run one that TRL takes."""
+    study, _ = parse(MatrixConfig, ["--config", str(CONFIGS / "rollouts" / "study.yaml")])
+    names = [cell.name for cell in study.cells]
+    seeds = {"plain": 5, "led": 5, "led_corrected": 5, "latent": 3, "entropy": 3, "kl": 3}
+    expected = {
+        f"{recipe}_{arm}_{seed}" for recipe in ("default", "all") for arm, n in seeds.items() for seed in range(n)
+    }
+    assert set(names) == expected and len(names) == 48
+    assert [int(name.rsplit("_", 1)[1]) for name in names] == sorted(int(name.rsplit("_", 1)[1]) for name in names)
+    for cell in study.cells:
+        recipe, seed = cell.name.split("_", 1)[0], int(cell.name.rsplit("_", 1)[1])
+        command = next(line for line in stages(study, replace(cell, model="checkpoints/base_countdown")))
+        config, _ = parse(TrainConfig, command[3:])
+        assert (config.seed, config.lora.r) == (seed, 64 if recipe == "default" else 0)
+        assert cell.model == ("checkpoints/base_countdown" if recipe == "default" else "usual")
+        arguments = grpo_arguments(config)
+        assert (arguments.max_steps, arguments.per_device_train_batch_size, arguments.num_generations) == (600, 128, 16)
+        assert arguments.learning_rate == (2e-3 if recipe == "default" else 2e-4)
+
+
+def refused(**groups):
+    grpo = {"max_steps": 2, "bf16": False, "top_p": 1.0, "top_k": 0} | groups.pop("grpo", {})
+    with pytest.raises(UserError) as error:
+        grpo_arguments(TrainConfig(grpo=grpo, **groups))
+    return str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"correction": "tokens"}, "rollout.correction='tokens': one of none, token, sequence"),
+        ({"clip": 0.5}, "rollout.clip=0.5: the largest importance ratio, at least 1"),
+        ({"clip": float("nan")}, "rollout.clip=nan"),
+        ({"engine": False, "decoder": "led_countdown"}, "rollout.engine=false: TRL's own rollouts are plain"),
+        ({"engine": False, "correction": "token"}, "rollout.engine=false: TRL's own rollouts are plain"),
+    ],
+)
+def test_rollouts_that_make_no_sense(settings, message):
+    with pytest.raises(UserError, match=message):
+        RolloutConfig(**settings)
+
+
+def test_vespo_takes_no_correction():
+    message = refused(rollout=RolloutConfig(decoder="led_countdown", correction="token"), grpo={"loss_type": "vespo"})
+    assert message.startswith("grpo.loss_type=vespo with rollout.correction=token: its weight is no multiple")
+
+
+def test_an_unknown_decoder_is_refused_before_anything_is_loaded():
+    assert refused(rollout=RolloutConfig(decoder="led_contdown")).startswith("arm 'led_contdown' is unknown")
+
+
+def test_pass_at_k_needs_whole_groups_of_at_least_k():
+    assert "a group must have at least k completions" in refused(reward=RewardConfig(pass_at_k=9))
+    arguments = grpo_arguments(TrainConfig(grpo={"max_steps": 2, "bf16": False}))
+    arguments.per_device_train_batch_size = 4  # as with two processes, which TRL lets share a group
+    with pytest.raises(UserError, match="are no whole groups of"):
+        check_pass_at_k(RewardConfig(pass_at_k=2), arguments)
+    with pytest.raises(UserError, match=r"reward.pass_at_k=0"):
+        RewardConfig(pass_at_k=0)
+    assert RewardConfig(pass_at_k=4, trace=0.5).weights == {"pass_at_k": 1.0, "trace": 0.5}
