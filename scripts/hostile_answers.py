@@ -1,4 +1,4 @@
-"""Run a table of hostile and tricky answers through the grader; print how many are graded wrongly and how long the slowest takes.
+"""Run a table of hostile and tricky answers through the grader: how many are graded wrongly, how slow the slowest is.
 
 python scripts/hostile_answers.py
 python scripts/hostile_answers.py --output results/grading/hostile.json

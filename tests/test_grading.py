@@ -147,52 +147,20 @@ def test_every_benchmark_gold_can_be_graded(name):
     assert not ungradable
 
 
-def hostile_answers() -> list[str]:
-    """200 and more answers that hang, blow up or confuse a grader."""
-    answers = []
-    for n in (2, 3, 5, 10, 50):
-        answers += [
-            "9" + "^{9" * n + "}" * n, "^".join(["9"] * (n + 1)), "(" * n + "9" + "^{999})" * n,
-            "(" * n + "9" + "^{30})" * n, "x" + "^{x" * n + "}" * n, "e" + "^{e" * n + "}" * n,
-            r"\exp(" * n + "9" + ")" * n, "(" * n + "9" + ")!" * n, "9" + "!" * n, r"\binom{9}{" * n + "3" + "}" * n,
-            r"\sqrt{" * n + "2" + "}" * n, r"\frac{1}{" * n + "2" + "}" * n, "(x+y)^{" + "9" * n + "}",
-            "|" * n + "x", "-" * n + "3", r"\sin(" * n + "9" + ")" * n, "{" * n + "7" + "}" * n,
-        ]  # fmt: skip
-    answers += [
-        "9" * 5000, "0." + "9" * 5000, "1e999999999", "10^{-999999999}", r"10\times 10^{99999999}",
-        r"\binom{1000000}{500000}", r"\binom{10^9}{10^8}", r"{1000000 \choose 500000}", "1000000!", "(10^9)!", "(999)!",
-        "200!^{200}", r"\Gamma(999999999)", r"\sum_{k=1}^{1000000000} k!", r"\prod_{k=1}^{1000000} k",
-        r"\int_0^1 e^{x^x} dx", r"\lim_{x\to 0} x^{x^x}", "(x+y+z)^{999}", "(x+y+z+w)^{300}",
-        "(1+x)^{200}(1+y)^{200}(1+z)^{200}", "(a+b+c+d+g+f)^{40}", r"\sqrt{2}^{999}",
-        r"\begin{pmatrix}1&1\\1&0\end{pmatrix}^{999999}", r"\begin{pmatrix}1&1\\1&0\end{pmatrix}^{999}",
-        r"\tan(10^{999})", "{" * 300 + "7" + "}" * 300, "(" * 100_000, "[" * 100_000, "(" * 100_000 + ")" * 100_000,
-        "\x00", "7\x00", "\x007", "\u202e7", "\u202e7\u202c", "\u0667", "\uff17", "\U0001d7d3", "\ud800", "7\u200b",
-        "مرحبا", "שלום 7", "7\n6", "\\", "\\\\", "$", "$$", "$7$6$", "%", r"\%", "=", "==", "=7", "7=", "7==7", ",",
-        ",,", "(,)", "()", "[]", r"\{\}", r"\frac", r"\frac{}{}", r"\frac{7}{0}", "7/0", "0/0", "^", "_", "^^", "7^",
-        "_7", "!", r"\sqrt", r"\sqrt{}", r"\cup", r"\pm", r"\pm\pm\pm\pm 7", r"1\pm2\pm3\pm4," * 10 + "1", r"\in",
-        r"x\in", "<", "1<", "<1", "1<2<3<4", "x<", "1<x>2", r"\text{}", r"\text", r"\circ", r"7^\circ^\circ",
-        "__import__('os').system('touch led_rl_was_here')", "import os", r"\operatorname{factorint}(99999999999)",
-        r"\gcd(9^{999},9^{998})", r"\lfloor 10^{999}\pi\rfloor", r"\zeta(3)", "nan", "inf", "None", "True",
-        "[7,7,7]" * 50, ",".join("x" * 300), ",".join(f"x_{{{n}}}" for n in range(25)), "1," * 200,
-        r"\cup".join(["(1,2)"] * 50), "7 " * 240, r"\begin{pmatrix}" + "&".join(["x^2"] * 100) + r"\end{pmatrix}",
-        "\\" * 499, "a" * 499, "x_" * 100, "x'" * 100, "a b " * 120, r"\frac" * 80, r"\left" * 90, r"\sin" * 100,
-        r"\sin x" * 60, "x=1=2=3=4=5", "a=b", "x=y=z", r"\boxed", r"\end{pmatrix}", r"\begin{pmatrix}", "<think>",
-        r"\mathbb{R}", r"\emptyset", r"\ldots", r"1,2,\ldots,9", "i^{i^{i}}", r"e^{i\pi}", "0^0", r"0^{-1}",
-        r"\infty-\infty", r"\log 0", "x!" * 50, "x^{x}" * 60, r"\log(\log(\log(\log(\log(9)))))", "'" * 499,
-    ]  # fmt: skip
-    return answers
-
-
-@pytest.mark.timeout(300)  # about 12 s; at worst some dozen kills of 2 s each
-def test_hostile_answers_are_not_right_and_do_not_spoil_the_next():
-    hostile = hostile_answers()
-    assert len(hostile) >= 200
-    for answer in hostile:
-        assert not grade("5", boxed(answer)), answer[:80]
-        assert grade(r"\sqrt{8}", boxed(r"2\sqrt{2}")), f"after {answer[:80]}"
-    for completion in (r"\boxed{" * 20_000, "\\boxed{5" + "{" * 300, "(" * 100_000, "\x00" * 1000):
-        assert not grade("5", completion)
-    assert not Path("led_rl_was_here").exists()
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize(
+    "completion",
+    [
+        r"\boxed{" * 20_000, "\\boxed{5" + "{" * 300, "(" * 100_000, "\x00" * 1000, boxed("(" * 100_000),
+        boxed("[" * 100_000), boxed("(" * 100_000 + ")" * 100_000), boxed("9" * 5000),
+        boxed("0." + "9" * 5000), boxed("\ud800"),
+    ],
+    ids=lambda completion: completion[:16].encode("ascii", "replace").decode(),
+)  # fmt: skip
+def test_huge_and_broken_completions_are_not_right_and_do_not_spoil_the_next(completion):
+    """The table of hostile answers is in tests/data/hostile_answers.jsonl; these are too large for it."""
+    assert not grade("5", completion)
+    assert grade(r"\sqrt{8}", boxed(r"2\sqrt{2}"))
 
 
 def test_the_caps_let_ordinary_answers_through():

@@ -1,7 +1,7 @@
 """The table of hostile and tricky answers: no verdict wrong, none that hangs, none that depends on an answer before it.
 
-The whole table in three orders is slow (`pytest -m slow`); the default suite takes every row once but for most of those that
-need a clock to end them. `python scripts/hostile_answers.py` prints the times.
+The whole table in three orders is slow (`pytest -m slow`); the default suite takes every row once but for most of those
+that may need a clock to end them. `python scripts/hostile_answers.py` prints the times.
 """
 
 import json
@@ -13,6 +13,7 @@ import pytest
 
 from led_rl.errors import UserError
 from led_rl.tasks.hostile import Case, Verdict, read_cases, run, summary
+from led_rl.tasks.sandbox import SANDBOX
 
 TABLE = Path(__file__).parent / "data" / "hostile_answers.jsonl"
 CASES = read_cases(TABLE)
@@ -45,6 +46,8 @@ def test_no_answer_of_known_truth_is_graded_wrongly_and_none_hangs():
 
 
 def verdicts_by_case(cases: list[Case]) -> dict[Case, bool]:
+    """From a fresh child process, so that nothing is remembered of another order."""
+    SANDBOX.close()
     return {verdict.case: verdict.status == "correct" for verdict in run(cases)}
 
 
