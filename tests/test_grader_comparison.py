@@ -67,3 +67,15 @@ def test_the_command_writes_a_record_and_a_table(tmp_path, capsys):
     assert (tmp_path / "out.md").read_text() == capsys.readouterr().out == as_markdown(record)
     with pytest.raises(UserError, match="'nothing' is no benchmark"):
         main(["--benchmarks", "nothing=x.jsonl"])
+
+
+def test_the_page_on_grading_holds_the_figures_of_the_records():
+    page = (ROOT / "docs" / "grading.md").read_text(encoding="utf-8").splitlines()
+    rows = (ROOT / "results" / "grading" / "golds.md").read_text(encoding="utf-8").splitlines()
+    assert [row for row in page if row in rows[2:]] == [row for row in rows[2:] if not row.endswith("| 0 | 0 |")]
+    record = json.loads((ROOT / "results" / "grading" / "golds.json").read_text(encoding="utf-8"))
+    assert as_markdown(record).splitlines() == rows
+    hostile = json.loads((ROOT / "results" / "grading" / "hostile.json").read_text(encoding="utf-8"))
+    figures = [hostile["answers"], hostile["with_known_truth"], len(hostile["wrongly_right"]),
+               len(hostile["wrongly_wrong"]), hostile["slowest_cpu_s"], hostile["slowest_wall_s"]]  # fmt: skip
+    assert f"| {' | '.join(map(str, figures))} |" in page
