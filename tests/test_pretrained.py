@@ -256,7 +256,7 @@ def test_a_benchmark_is_trained_and_evaluated_from_local_files(chat, tmp_path):
     here(command("train_grpo", "--model", chat, "--output_dir", run, "--task.name", "gsm8k", *files, *GRPO))
     here(
         command(
-            "eval_led", "--ckpt", run, *ASKED, "--num_problems", "3", "--num_samples", "2", "--temperatures", "0.6",
+            "eval_led", "--ckpt", run, "--num_problems", "3", "--num_samples", "2", "--temperatures", "0.6",
             "--arms", "plain", "led_countdown", "--devices", "1", "--steps", "2", "--max_new_tokens", "4",
             "--matched.top_p", "0.95",
         )
