@@ -277,7 +277,6 @@ def test_fields_that_led_rl_owns_are_refused_with_the_remedy(tmp_path, owned):
         ({"num_generations": 1}, "grpo: TRL refuses these settings"),
         ({"use_vllm": True}, "grpo.use_vllm=true with rollout.engine=true: choose one"),
         ({"repetition_penalty": 1.2}, "not known to the engine: set rollout.engine=false"),
-        ({"activation_checkpointing": True}, "grpo.activation_checkpointing=true drops the key-value cache"),
     ],
 )
 def test_grpo_values_that_break_a_rule(tmp_path, grpo, rule):

@@ -28,6 +28,7 @@ TEMPLATE = (
     "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% if enable_thinking %}<think>\n{% endif %}{% endif %}"
 )
+ASKED = ["--consent.recorded_task", "true"]  # the runs' task is reasoning-gym's, whose grader is foreign code
 SUMS = ["--task.name", "reasoning_gym:chain_sum", "--task.options", '{"min_terms": 2, "max_terms": 2}']
 SYSTEM = "Be brief."
 GRPO = [
@@ -230,7 +231,7 @@ def test_adapters_are_on_the_layers_named_only(trained):
 def test_evaluation_takes_the_runs_prompt(trained, tmp_path):
     out = tmp_path / "out"
     evaluation = [
-        "eval_led", "--ckpt", trained[0], "--num_problems", "2", "--num_samples", "2", "--temperatures", "1",
+        "eval_led", "--ckpt", trained[0], *ASKED, "--num_problems", "2", "--num_samples", "2", "--temperatures", "1",
         "--arms", "plain", "--devices", "1", "--steps", "2", "--output_dir", out,
     ]  # fmt: skip
     here(command(*evaluation))
@@ -255,7 +256,7 @@ def test_a_benchmark_is_trained_and_evaluated_from_local_files(chat, tmp_path):
     here(command("train_grpo", "--model", chat, "--output_dir", run, "--task.name", "gsm8k", *files, *GRPO))
     here(
         command(
-            "eval_led", "--ckpt", run, "--num_problems", "3", "--num_samples", "2", "--temperatures", "0.6",
+            "eval_led", "--ckpt", run, *ASKED, "--num_problems", "3", "--num_samples", "2", "--temperatures", "0.6",
             "--arms", "plain", "led_countdown", "--devices", "1", "--steps", "2", "--max_new_tokens", "4",
             "--matched.top_p", "0.95",
         )
@@ -285,7 +286,7 @@ def test_an_evaluation_on_training_problems_is_told_so(trained, tmp_path):
     out = tmp_path / "out"
     here(
         command(
-            "eval_led", "--ckpt", trained[0], "--split", "train", "--num_problems", "6", "--num_samples", "2",
+            "eval_led", "--ckpt", trained[0], *ASKED, "--split", "train", "--num_problems", "6", "--num_samples", "2",
             "--temperatures", "1", "--arms", "plain", "--devices", "1", "--steps", "2", "--output_dir", out,
         )
     )  # fmt: skip

@@ -24,6 +24,7 @@ from led_rl.schema import DecisionRow, EvalRecord, ProbeRow, TrainRow, read_reco
 from led_rl.scores.scoring import Scores
 
 DPI = 160
+EVALUATED = ("eval.json", "samples", "results.jsonl", "decisions.jsonl", "inspect.json")  # any of these
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ class Records:
 def eval_folder(run_or_eval_dir: Path) -> Path | None:
     """The evaluation in a folder: its `eval` subfolder, or the folder itself; None if neither holds one."""
     for folder in (run_or_eval_dir / "eval", run_or_eval_dir):
-        if any((folder / name).exists() for name in ("eval.json", "samples", "results.jsonl", "decisions.jsonl")):
+        if any((folder / name).exists() for name in EVALUATED):
             return folder
     return None
 
@@ -69,9 +70,11 @@ def build_report(run_or_eval_dir: Path, output_dir: Path) -> Path:
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder}: no such folder; point at a run folder or an evaluation folder")
     records = read_records(folder)
-    if not (records.train or records.probe or records.scores.results or records.decisions):
+    evaluated = records.scores.results or records.decisions or "Inspection" in records.provenance
+    if not (records.train or records.probe or evaluated):
         raise UserError(
-            f"{folder}: nothing to report: no train.jsonl, probe.jsonl or scored evaluation; train or evaluate first"
+            f"{folder}: nothing to report: no train.jsonl, probe.jsonl, scored evaluation or inspection; train or "
+            "evaluate first"
         )
     output_dir.mkdir(parents=True, exist_ok=True)
     plates, pngs = _plates(records)
@@ -128,7 +131,7 @@ def _plates(records: Records) -> tuple[list[Plate], dict[str, bytes | None]]:
         (
             "Entropy by layer",
             lambda: chart_entropy.entropy_by_layer(records.probe, frozen),
-            lambda: figures.entropy_by_layer(records.probe),
+            lambda: figures.entropy_by_layer(records.probe, frozen),
         ),
         (
             "Accuracy against temperature",

@@ -126,7 +126,7 @@ def train(config: TrainConfig, plain: Row) -> Path:
             trainer.add_callback(callback)
         if watch is not None:
             alarm = trainer.multiply_temperature
-            trainer.add_callback(WatchCallback(watch, config.watch, run, logger.experiment, alarm))
+            trainer.add_callback(WatchCallback(watch, config.watch, run, logger.experiment, alarm, resumed))
         trainer.remove_callback(PrinterCallback)
         trainer.remove_callback(ProgressCallback)
         if is_first() and config.resume:

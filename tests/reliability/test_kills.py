@@ -112,7 +112,7 @@ def test_warm_up(forks, base, tmp_path, record):
 
 def test_evaluation(forks, undisturbed, tmp_path, record):
     def line(run, resume=False):
-        return evaluation(run, "--num_samples", "24", "--max_rows", "16", problems=12)
+        return evaluation(run, "--num_samples", "8", "--max_rows", "64", problems=6)
 
     def fresh(number):
         return shutil.copytree(undisturbed, tmp_path / f"run_{number}", dirs_exist_ok=True)
@@ -141,7 +141,7 @@ def test_two_commands_at_once(forks, base, undisturbed, tmp_path, record, loop):
     run = tmp_path / "run"
     if loop == "evaluation":
         shutil.copytree(undisturbed, run)
-        line = evaluation(run, "--num_samples", "24", problems=12)
+        line = evaluation(run, "--num_samples", "16", problems=6)
         lock, again = run / "eval" / ".lock", line
     else:
         line = (
@@ -175,7 +175,7 @@ def test_sigterm_from_outside(forks, base, undisturbed, tmp_path, record, loop):
     run = tmp_path / "run"
     if loop == "evaluation":
         shutil.copytree(undisturbed, run)
-        line = again = evaluation(run, "--num_samples", "64", "--max_rows", "4", problems=16)
+        line = again = evaluation(run, "--num_samples", "16", "--max_rows", "16", problems=6)
         ready = lambda: list((run / "eval").rglob("samples"))  # noqa: E731
     elif loop == "training":
         line = training(base, run, *OFTEN)
