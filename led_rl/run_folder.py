@@ -94,23 +94,25 @@ class RunFolder:
                 f"--resume: there is no run in output_dir={self.path} to go on with; leave out --resume to begin one"
             )
         if resume:
-            now, missing = _flat(_settled(config)), object()
-            before = _flat(_settled(defaults or {})) | _flat(self.config())
-            changed = sorted(
-                key for key in now.keys() | before.keys() if now.get(key, missing) != before.get(key, missing)
-            )
-            if changed and not self.grows(config):
+            changed = self._changed(config, defaults)
+            if changed and not self.grows(config, defaults):
                 raise UserError(
                     f"--resume of {self.path} with another configuration ({', '.join(changed)} differ): give the same "
                     "options as at first, or choose another --output_dir"
                 )
 
-    def grows(self, config: Mapping[str, Any]) -> bool:
+    def grows(self, config: Mapping[str, Any], defaults: Mapping[str, Any] | None = None) -> bool:
         """Whether this is the run's own configuration with more steps, which --resume may ask for."""
-        now, before = _flat(_settled(config)), _flat(self.config()) if self.config_file.exists() else {}
-        steps, asked = before.pop(_STEPS, None), now.get(_STEPS)
-        same = all(now.get(key) == value for key, value in before.items())
-        return same and isinstance(steps, int) and isinstance(asked, int) and asked > steps
+        if not self.config_file.exists() or self._changed(config, defaults) != [_STEPS]:
+            return False
+        asked, before = _flat(_settled(config)).get(_STEPS), _flat(self.config()).get(_STEPS)
+        return isinstance(asked, int) and isinstance(before, int) and asked > before
+
+    def _changed(self, config: Mapping[str, Any], defaults: Mapping[str, Any] | None) -> list[str]:
+        """Names of the options that differ from those the run was begun with."""
+        now, missing = _flat(_settled(config)), object()
+        before = _flat(_settled(defaults or {})) | _flat(self.config())
+        return sorted(key for key in now.keys() | before.keys() if now.get(key, missing) != before.get(key, missing))
 
     def finished(self, fact: str) -> Row | None:
         """The record of the session that ended the run, None if it has not ended: one that has this fact."""
@@ -133,7 +135,7 @@ class RunFolder:
             UserError: as `admit`.
         """
         self.admit(config, resume, defaults)
-        if not resume or self.grows(config):
+        if not resume or self.grows(config, defaults):
             write_text(self.config_file, yaml.safe_dump(_settled(config), sort_keys=False, allow_unicode=True))
         sessions = read_json(self.record_file)["sessions"] if self.record_file.exists() else []
         write_json(self.record_file, {"sessions": [*sessions, provenance(seeds) | facts]})

@@ -37,11 +37,12 @@ def test_the_stub_names_what_is_exported_and_from_where():
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)  # mypy reads torch and transformers
 def test_mypy_sees_types_in_a_users_program(tmp_path):
     (tmp_path / "mine.py").write_text(SCRIPT)
     environment = {**os.environ, "MYPYPATH": str(PACKAGE.parent)}
     line = [sys.executable, "-m", "mypy", "--ignore-missing-imports", "mine.py"]
-    done = subprocess.run(line, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=280)
+    done = subprocess.run(line, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=850)
     said = [line for line in done.stdout.splitlines() if line.startswith("mine.py")]
     revealed = [line.partition("Revealed type is ")[2] for line in said if "Revealed" in line]
     assert len(revealed) == 5 and not [one for one in revealed if "Any" in one.split("->")[0] and "def" not in one]
