@@ -120,6 +120,7 @@ def test_why_an_answer_is_not_right(gold, answer, status):
         ("2**3", "2**3"), ("½", r"\frac{1}{2}"), ("2⅔", r"2\frac{2}{3}"), ("⅟", "⅟"), ("x²", "x^{2}"),
         ("10⁻¹²", "10^{-12}"),
         ("−3", "-3"), ("3 ÷ 4", "3/4"), (r"{1 \over 2}", r"\frac{1}{2}"), (r"1\over 2", r"\frac{1}{2}"),
+        (r"x+{\sqrt{a}+1 \over 2}", r"x+{\frac{\sqrt{a}+1}{2}}"),
         (r"x+{a \over {b+1}}", r"x+{\frac{a}{b+1}}"), (r"\overline{7}", r"\overline{7}"), ("5.", "5"),
         ("5...", "5..."),
         ("100, 200", "100;200"), ("100,200", "100,200"), ("10, 200", "10;200"), ("1, 2", "1,2"),
@@ -440,7 +441,7 @@ EQUAL = [
     ("x+1", "1+x"), (r"\sqrt{8}", r"2\sqrt{2}"), ("(x+1)^{2}", "x^{2}+2x+1"), (r"\sqrt{3+2\sqrt{2}}", r"1+\sqrt{2}"),
     ("|x|", r"\sqrt{x^{2}}"),
     ("0", r"\sin\pi"), ("i^{2}", "-1"), (r"e^{-100}", r"\frac{1}{e^{100}}"),
-    (r"\frac{1}{100!}", r"\frac{1}{100\cdot 99!}"),
+    (r"10^{300}\sqrt{3+2\sqrt{2}}", r"10^{300}(1+\sqrt{2})"), (r"\frac{1}{100!}", r"\frac{1}{100\cdot 99!}"),
 ]  # fmt: skip
 DIFFERENT = [
     ("x", "y"), ("x", "-x"), (r"\pi", r"\pi+10^{-40}"), (r"\pi", r"\pi+10^{-900}"), (r"\pi", r"\pi+e^{-200}"),
@@ -497,7 +498,7 @@ def test_an_answers_questions_share_one_clock():
     child._spent_s = questions.BUDGET_S
     with pytest.raises(ExhaustedError, match="ran out of time"):
         child.values_equal(r"\log(" * 10 + "7" + ")" * 10, r"\log(" * 10 + "8" + ")" * 10)
-    assert child._spent_s > questions.BUDGET_S
+    assert questions.BUDGET_S < child._spent_s < questions.BUDGET_S + 0.5  # a twentieth of a second at least is given
 
 
 def test_questions_refuse_before_they_ask():

@@ -152,6 +152,20 @@ def test_inverse_cdf_equals_a_loop():
         assert have.tolist() == [slow.pick(row, u) for row, u in zip(rows, uniforms.tolist(), strict=True)]
 
 
+def test_inverse_cdf_over_a_large_vocabulary_equals_a_loop():
+    """Where it looks for the block first: row by row, and for rows named, in any order and more than once."""
+    generator = torch.Generator().manual_seed(3)
+    weights = torch.rand((40, 3_001), generator=generator, dtype=torch.float64)
+    weights[torch.rand(weights.shape, generator=generator) < 0.5] = 0.0
+    uniforms = torch.rand(120, generator=generator, dtype=torch.float64)
+    rows = torch.randint(40, (120,), generator=generator)
+    table = [dict(enumerate(row)) for row in weights.tolist()]
+    want = [slow.pick(table[row], u) for row, u in zip(rows.tolist(), uniforms.tolist(), strict=True)]
+    assert inverse_cdf(weights, uniforms, rows).tolist() == want
+    want = [slow.pick(row, u) for row, u in zip(table, uniforms[:40].tolist(), strict=True)]
+    assert inverse_cdf(weights, uniforms[:40]).tolist() == want
+
+
 @pytest.mark.parametrize("u", [0.0, 1e-300, 0.5, 1 - 2.0**-53, 1.0])
 def test_inverse_cdf_never_returns_weight_zero(u):
     """All ways to set 7 weights to zero or not, on scales from the smallest normal float32 to the largest; u = 1 stands

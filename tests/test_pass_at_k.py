@@ -6,7 +6,7 @@ from math import comb
 import numpy as np
 import pytest
 
-from led_rl.scores.pass_at_k import ks, pass_at_k, pass_at_ks
+from led_rl.scores.pass_at_k import headline_k, ks, pass_at_k, pass_at_ks
 
 
 @pytest.mark.parametrize("n", [1, 2, 5, 6, 8])
@@ -67,3 +67,9 @@ def test_errors_name_the_value(n: int, c: int, k: int, message: str) -> None:
 def test_fractional_counts_are_refused() -> None:
     with pytest.raises(ValueError, match="integers"):
         pass_at_k(4, np.array([1.5]), 2)
+
+
+def test_the_headline_k_is_the_largest_measured_up_to_sixteen():
+    assert headline_k([1, 4, 16, 64]) == 16 and headline_k([8, 1]) == 8
+    with pytest.raises(ValueError, match="none is at most 16"):
+        headline_k([32])
