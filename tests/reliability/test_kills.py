@@ -98,16 +98,18 @@ def test_pretraining(forks, tmp_path, record):
     imitation(forks, tmp_path, record, "pretraining", pretraining, seed=2)
 
 
-def test_warm_up(forks, base, tmp_path, record):
-    def warm_up(run, *more):
-        return command(
-            "warmup", "--model", base, "--output_dir", run, "--task.name", "countdown",
-            *(f"--task.countdown.{key}={value}" for key, value in SPACE.items()),
-            "--data.documents", "320", "--data.batch_size", "8", "--data.validation_documents", "64",
-            "--probe.problems", "4", "--probe.samples", "2", "--probe_every", "15", "--checkpoint_every", "6", *more,
-        )  # fmt: skip
+def warming(base, run, *more):
+    """Forty steps of warm-up; the space of problems is small, and each document is one of them."""
+    return command(
+        "warmup", "--model", base, "--output_dir", run, "--task.name", "countdown",
+        *(f"--task.countdown.{key}={value}" for key, value in SPACE.items()),
+        "--data.documents", "160", "--data.batch_size", "4", "--data.validation_documents", "8",
+        "--probe.problems", "4", "--probe.samples", "2", "--probe_every", "15", "--checkpoint_every", "6", *more,
+    )  # fmt: skip
 
-    imitation(forks, tmp_path, record, "warm-up", warm_up, seed=3)
+
+def test_warm_up(forks, base, tmp_path, record):
+    imitation(forks, tmp_path, record, "warm-up", lambda run, *more: warming(base, run, *more), seed=3)
 
 
 def test_evaluation(forks, undisturbed, tmp_path, record):
@@ -181,10 +183,8 @@ def test_sigterm_from_outside(forks, base, undisturbed, tmp_path, record, loop):
         line = training(base, run, *OFTEN)
         again, ready = [*line, "--resume=true"], (run / "train.jsonl").exists
     else:
-        line = command("pretrain_base", "--output_dir", run, *PRETRAIN, *SHORT) if loop == "pretraining" else command(
-            "warmup", "--model", base, "--output_dir", run, "--task.name", "countdown", "--checkpoint_every", "1",
-            *(f"--task.countdown.{key}={value}" for key, value in SPACE.items()), "--probe.problems", "4",
-        )  # fmt: skip
+        pretraining = command("pretrain_base", "--output_dir", run, *PRETRAIN, *SHORT)
+        line = pretraining if loop == "pretraining" else warming(base, run)
         again, ready = [*line, "--resume=true"], (run / "lightning" / "last.ckpt").exists
     pid = forks.start(line, tmp_path / "log")
     while not ready():
