@@ -115,9 +115,19 @@ class RunFolder:
         return sorted(key for key in now.keys() | before.keys() if now.get(key, missing) != before.get(key, missing))
 
     def finished(self, fact: str) -> Row | None:
-        """The record of the session that ended the run, None if it has not ended: one that has this fact."""
+        """The record of the session that ended the run: one that has this fact. None if the run has not ended, or has
+        lost a checkpoint since, which going on makes again."""
         sessions = read_json(self.record_file)["sessions"] if self.record_file.exists() else []
-        return next((session for session in reversed(sessions) if fact in session), None)
+        ended = next((session for session in reversed(sessions) if fact in session), None)
+        return None if self._lost_a_checkpoint() else ended
+
+    def _lost_a_checkpoint(self) -> bool:
+        """Whether a checkpoint is torn, or one that was probed is no longer there."""
+        whole = {one.step for one in self.checkpoints()}
+        probed = {row["rl_step"] for row in read_jsonl(self.probe_file) if row.get("rl_step")}
+        return len(whole) < len(list(self.path.glob("checkpoint-*"))) or bool(
+            probed - whole and max(probed) not in whole
+        )
 
     def begin(
         self,

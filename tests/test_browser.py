@@ -7,8 +7,8 @@ import json
 import shutil
 
 import pytest
-from conftest import SHIPPED
 from test_report import ARMS, HOSTILE, probe_rows, train_rows, write_samples
+from tiny_models import SHIPPED
 
 from led_rl.eval.inspect import inspect
 from led_rl.eval.inspect_config import InspectConfig

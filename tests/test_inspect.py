@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from conftest import SHIPPED
+from tiny_models import SHIPPED
 
 from led_rl.errors import UserError
 from led_rl.eval.inspect import fit, inspect

@@ -35,6 +35,7 @@ GRPO = [
     "--grpo.max_steps", "2", "--grpo.save_steps", "2", "--grpo.logging_steps", "1", "--grpo.num_generations", "2",
     "--grpo.per_device_train_batch_size", "4", "--grpo.max_completion_length", "8",
     "--probe.problems", "2", "--probe.samples", "1", "--probe.max_new_tokens", "8",
+    "--grpo.gradient_accumulation_steps", "1", "--grpo.steps_per_generation", "1",
     "--lora.r", "0", "--reward.trace", "0",
 ]  # fmt: skip
 

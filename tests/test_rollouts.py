@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import tiny_llama
 from datasets import Dataset
+from tiny_models import tiny_llama
 from trl import GRPOConfig, GRPOTrainer
 
 from led_rl.errors import UserError
