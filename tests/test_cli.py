@@ -186,7 +186,11 @@ class TestEndings:
             sys.executable, str(ROOT / "scripts" / "train_grpo.py"), "--output_dir", str(tmp_path / "run"),
             "--grpo.max_steps", "500", "--probe.problems", "2", "--probe.samples", "1",
         ]  # fmt: skip
-        process = subprocess.Popen(line, cwd=tmp_path, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        process = subprocess.Popen(
+            line, cwd=tmp_path, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+            # A shell that starts the tests in the background has told them, and so their children, to ignore Ctrl-C.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+        )  # fmt: skip
         end = time.monotonic() + 120
         while not (tmp_path / "run" / "probe.jsonl").exists():
             assert process.poll() is None and time.monotonic() < end
