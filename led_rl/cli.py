@@ -17,7 +17,7 @@ from led_rl.environment import prepare
 from led_rl.errors import UserError
 from led_rl.help import page
 from led_rl.plugins import allow
-from led_rl.run_folder import command_line
+from led_rl.run_folder import RunFolder, command_line
 
 Config = TypeVar("Config")
 BAD_INPUT, INTERRUPTED = 2, 130
@@ -54,6 +54,7 @@ class Command(Generic[Config]):
         arguments = list(sys.argv[1:] if argv is None else argv)
         prepare()
         named: list[str] = arguments
+        plain: dict[str, Any] = {}
         try:
             if {"-h", "--help"} & set(arguments):
                 print(self.help(arguments))
@@ -73,10 +74,10 @@ class Command(Generic[Config]):
                 raise
             return _end(f"error: {error.filename}: {error.strerror}; name another path, or mend this one", BAD_INPUT)
         except KeyboardInterrupt:
-            return self._interrupted(arguments)
+            return self._interrupted(arguments, plain)
         except SystemExit as ended:
             if isinstance(ended.__context__, KeyboardInterrupt):  # Lightning's answer to Ctrl-C
-                return self._interrupted(arguments)
+                return self._interrupted(arguments, plain)
             raise
         return 0
 
@@ -88,10 +89,11 @@ class Command(Generic[Config]):
             more[DRY_RUN] = "print the configuration, what would be written, time and disk, and stop"
         return page(self.name, self.about, self.examples, self.kind, values, file, self.fields, more)
 
-    def _interrupted(self, arguments: Sequence[str]) -> int:
+    def _interrupted(self, arguments: Sequence[str], plain: Mapping[str, Any]) -> int:
         if int(os.environ.get("LOCAL_RANK", "0")) > 0:  # the first process speaks for all
             return INTERRUPTED
-        more = ["--resume"] if self.resumable and "--resume" not in arguments else []
+        begun = self.resumable and RunFolder(Path(plain.get("output_dir", "."))).record_file.exists()
+        more = ["--resume"] if begun and "--resume" not in arguments else []
         again = command_line([*arguments, *more], self.name)
         return _end(f"interrupted: `{again}` goes on", INTERRUPTED)
 

@@ -51,7 +51,7 @@ def page(
     for group, members in groups.items():
         inner = kinds.get(group)
         if group:
-            lines += ["", f"{group}: {title(inner) if inner else ''}"]
+            lines += ["", *_wrapped(f"{group}: {title(inner) if inner else ''}", width, "")]
         for option in members:
             if not kinds[option.name]:
                 lines += _entry(option.name, _at(values, option.name), option.help, width)

@@ -37,6 +37,7 @@ PACKAGES = (
     "led_rl", "torch", "lightning", "transformers", "peft", "trl", "datasets", "math-verify", "reasoning_gym",
     "tensorboard", "numpy",
 )  # fmt: skip
+_STEPS = "grpo.max_steps"  # all that a run may have more of when it goes on
 
 
 @dataclass(frozen=True)
@@ -93,21 +94,40 @@ class RunFolder:
                 f"--resume: there is no run in output_dir={self.path} to go on with; leave out --resume to begin one"
             )
         if resume:
-            now, missing = _flat(_settled(config)), object()
-            before = _flat(_settled(defaults or {})) | _flat(self.config())
-            changed = sorted(
-                key for key in now.keys() | before.keys() if now.get(key, missing) != before.get(key, missing)
-            )
-            if changed:
+            changed = self._changed(config, defaults)
+            if changed and not self.grows(config, defaults):
                 raise UserError(
                     f"--resume of {self.path} with another configuration ({', '.join(changed)} differ): give the same "
                     "options as at first, or choose another --output_dir"
                 )
 
+    def grows(self, config: Mapping[str, Any], defaults: Mapping[str, Any] | None = None) -> bool:
+        """Whether this is the run's own configuration with more steps, which --resume may ask for."""
+        if not self.config_file.exists() or self._changed(config, defaults) != [_STEPS]:
+            return False
+        asked, before = _flat(_settled(config)).get(_STEPS), _flat(self.config()).get(_STEPS)
+        return isinstance(asked, int) and isinstance(before, int) and asked > before
+
+    def _changed(self, config: Mapping[str, Any], defaults: Mapping[str, Any] | None) -> list[str]:
+        """Names of the options that differ from those the run was begun with."""
+        now, missing = _flat(_settled(config)), object()
+        before = _flat(_settled(defaults or {})) | _flat(self.config())
+        return sorted(key for key in now.keys() | before.keys() if now.get(key, missing) != before.get(key, missing))
+
     def finished(self, fact: str) -> Row | None:
-        """The record of the session that ended the run, None if it has not ended: one that has this fact."""
+        """The record of the session that ended the run: one that has this fact. None if the run has not ended, or has
+        lost a checkpoint since, which going on makes again."""
         sessions = read_json(self.record_file)["sessions"] if self.record_file.exists() else []
-        return next((session for session in reversed(sessions) if fact in session), None)
+        ended = next((session for session in reversed(sessions) if fact in session), None)
+        return None if self._lost_a_checkpoint() else ended
+
+    def _lost_a_checkpoint(self) -> bool:
+        """Whether a checkpoint is torn, or one that was probed is no longer there."""
+        whole = {one.step for one in self.checkpoints()}
+        probed = {row["rl_step"] for row in read_jsonl(self.probe_file) if row.get("rl_step")}
+        return len(whole) < len(list(self.path.glob("checkpoint-*"))) or bool(
+            probed - whole and max(probed) not in whole
+        )
 
     def begin(
         self,
@@ -125,7 +145,7 @@ class RunFolder:
             UserError: as `admit`.
         """
         self.admit(config, resume, defaults)
-        if not resume:
+        if not resume or self.grows(config, defaults):
             write_text(self.config_file, yaml.safe_dump(_settled(config), sort_keys=False, allow_unicode=True))
         sessions = read_json(self.record_file)["sessions"] if self.record_file.exists() else []
         write_json(self.record_file, {"sessions": [*sessions, provenance(seeds) | facts]})

@@ -404,18 +404,22 @@ class InspectedToken(TypedDict):
     thinking: Annotated[bool, "whether LED acts here"]
     entropy_final_nats: Annotated[float, "of the final layer, over the whole vocabulary"]
     p1: Annotated[float, "largest probability of the final layer"]
-    p: Annotated[float, "of this token, in the final layer"]
     log_q: Annotated[float, "of this token, under what it was drawn from"]
     log_pi: Annotated[float, "of this token, under the arm's own truncation of the final layer"]
     explored: Annotated[bool, "whether it was drawn from LED's e"]
-    stop_layer: Annotated[int, "where LED's sum of layers stops (j*), whether or not it explored"]
-    candidate_nats: Annotated[list[float], "entropy of each sum of layers, final layer alone first"]
+    coin: Annotated[float, "LED's probability of exploring here; 0 where it does not act"]
+    stop_layer: Annotated[int | None, "where LED's sum of layers stops (j*); null where LED does not act"]
     kind: NotRequired[Annotated[str, "what stands here, where the task has a grammar"]]
     decides: NotRequired[Annotated[bool, "whether the grammar leaves a choice that matters"]]
     legal: NotRequired[Annotated[list[str], "words that the grammar allows"]]
+    layer_nats: Annotated[list[float] | None, "entropy of layers 1 to L; null as `layers` is"]
     layers: Annotated[
         list[list[tuple[str, float]]] | None,
         "most probable tokens of layers 1 to L with their probabilities; null where the file had no room",
+    ]
+    choices: Annotated[
+        list[tuple[str, float, float, float]] | None,
+        "likeliest words of LED's S, each with its share of pi_S (final layer), of e and of q; null likewise",
     ]
 
 

@@ -1,21 +1,86 @@
-"""Write what docs/ has from records and code: the verdicts in docs/results.md.
+"""Write what docs/ has from records and code: the verdicts in docs/results.md, and docs/options.md.
 
 python scripts/docs.py
 """
 
+import importlib
 import sys
+import tomllib
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
+
+import yaml
 
 ROOT = Path(__file__).resolve().parents[1]
+HEAD = """# Options
+
+Every option of every command, with the value it has where nobody names it. Options are typed `--name value`, or stand
+in a YAML file that `--config` names; what is typed overrides it. An unknown one is an error.
+
+This page is made by `python scripts/docs.py`; a test holds it to the code.
+"""
 
 
 def main() -> int:
+    from led_rl.records import write_text
     from led_rl.report.pages import STUDIES, verdict_block
     from led_rl.report.readme import update_readme
 
     for study in STUDIES:
         update_readme(ROOT / "docs" / "results.md", f"verdict {study}", verdict_block(ROOT / "results" / study))
+    write_text(ROOT / "docs" / "options.md", options_page())
     return 0
+
+
+def options_page() -> str:
+    """docs/options.md."""
+    return "\n".join([HEAD, *(section for command in commands() for section in _section(command))])
+
+
+def commands() -> Iterator[Any]:
+    """The console commands of the package that have options of one configuration."""
+    from led_rl.cli import Command
+
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    for target in project["project"]["scripts"].values():
+        module, _, name = target.partition(":")
+        command = getattr(importlib.import_module(module), name)
+        if isinstance(command, Command):
+            yield command
+
+
+def _section(command: Any) -> Iterator[str]:
+    from led_rl.config import preset
+    from led_rl.options import nested_in, options_of
+
+    values, file = preset(command.kind, [], command.default([]))
+    yield f"## `{command.name}`\n\n{command.about}\n\n```bash\n{command.examples.strip()}\n```\n"
+    if file is not None:
+        yield f"Values are from `{Path(*file.parts[file.parts.index('configs') :])}`.\n"
+    yield "| option | value | what it is |\n|---|---|---|"
+    for option in options_of(command.kind):
+        value = _at(values, option.name)
+        if not nested_in(option.kind):
+            named = isinstance(value, Mapping) and bool(value)
+            yield f"| `--{option.name}` | {'' if named else _shown(value)} | {option.help.replace('|', '&#124;')} |"
+            for key in sorted(value) if named else ():
+                yield f"| `--{option.name}.{key}` | {_shown(value[key])} | |"
+    yield ""
+
+
+def _at(values: Any, name: str) -> Any:
+    for part in name.split("."):
+        values = values.get(part) if isinstance(values, Mapping) else None
+    return values
+
+
+def _shown(value: Any) -> str:
+    """A value as it is typed; nothing where there is none."""
+    if value is None or value == {}:
+        return ""
+    text: str = yaml.safe_dump(value, default_flow_style=True, width=10_000).strip().removesuffix("...").strip()
+    return f"`{text}`"
 
 
 if __name__ == "__main__":

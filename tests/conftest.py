@@ -1,19 +1,14 @@
 """Shared fixtures: tiny models, each proved tiny, and the shipped base where it is there."""
 
-from pathlib import Path
-
 import pytest
 import torch
+from tiny_models import SHIPPED, moved, tiny_llama
 
-from led_rl.models.base import BaseModelConfig, build_base_model
 from led_rl.models.lens import Lens
 from led_rl.models.loading import load_policy
 from led_rl.models.tokenizer import word_tokenizer
 from led_rl.run_folder import RunFolder
 from led_rl.tasks.countdown import Countdown
-
-SHIPPED = Path(__file__).parents[1] / "checkpoints" / "base_countdown"
-TINY_PARAMETERS = 60_000
 
 
 def pytest_addoption(parser):
@@ -21,19 +16,6 @@ def pytest_addoption(parser):
 
 
 torch.set_num_threads(min(2, torch.get_num_threads()))
-
-
-def tiny_llama(dtype, tokenizer, noise=0.25):
-    """4 layers x 32 over the countdown words; the noise makes layers disagree and the head sharp."""
-    shape = BaseModelConfig(layers=4, width=32, heads=4, intermediate=48, context=128)
-    model = build_base_model(shape, tokenizer, seed=0).eval()
-    generator = torch.Generator().manual_seed(1)
-    with torch.no_grad():
-        for weight in model.parameters():
-            weight.add_(noise * torch.randn(weight.shape, generator=generator))
-    parameters = sum(weight.numel() for weight in model.parameters())
-    assert parameters < TINY_PARAMETERS, f"the tiny model has {parameters} parameters"
-    return model.to(dtype).requires_grad_(False)
 
 
 @pytest.fixture(scope="session")
@@ -75,15 +57,6 @@ def shipped():
     if not (SHIPPED / "model.safetensors").exists():
         pytest.skip(f"{SHIPPED} has no model.safetensors: make it with scripts/pretrain_base.py")
     return load_policy(str(SHIPPED))
-
-
-def moved(model, seed, noise):
-    """The model itself, its weights moved at random."""
-    generator = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        for weight in model.parameters():
-            weight.add_(noise * torch.randn(weight.shape, generator=generator))
-    return model
 
 
 @pytest.fixture

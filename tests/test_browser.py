@@ -7,8 +7,8 @@ import json
 import shutil
 
 import pytest
-from conftest import SHIPPED
 from test_report import ARMS, HOSTILE, probe_rows, train_rows, write_samples
+from tiny_models import SHIPPED
 
 from led_rl.eval.inspect import inspect
 from led_rl.eval.inspect_config import InspectConfig
@@ -140,13 +140,17 @@ def test_the_inspector_shows_the_record(page, run):
     for button, token in zip(buttons, row["tokens"], strict=True):
         page.execute_script("arguments[0].focus()", button)
         stop = find(page, "#inspector .layers")[0].get_attribute("data-stop")
-        assert stop == (str(token["stop_layer"]) if token["thinking"] else "")
+        assert stop == ("" if token["stop_layer"] is None else str(token["stop_layer"]))
         tops = page.execute_script(
-            "return [...document.querySelectorAll('#inspector .layers tbody tr')]"
+            "return [...document.querySelectorAll('#inspector .layers tr[data-layer]')]"
             ".map(row => [Number(row.dataset.layer), row.cells[2].firstChild.textContent])"
         )
         assert dict(map(tuple, tops)) == {at: layer[0][0] for at, layer in enumerate(token["layers"], 1)}
         assert ("explored" in button.get_attribute("class").split()) == token["explored"]
+        shares = page.execute_script(
+            "return [...document.querySelectorAll('#inspector .choices tbody tr')].map(row => row.cells[3].textContent)"
+        )
+        assert shares == ["<0.001" if q < 0.0005 else f"{q:.3f}" for *_, q in token["choices"]]
         marked = find(page, "#inspector .layers tr.in-window")
         assert [int(one.get_attribute("data-layer")) for one in marked] == row["window"]
 

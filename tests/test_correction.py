@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from conftest import SHIPPED
+from tiny_models import SHIPPED
 
 from led_rl.decoding.arms import Matched, resolve
 from led_rl.decoding.samplers import Step, Truncation

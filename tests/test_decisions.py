@@ -11,7 +11,7 @@ import pytest
 import slow
 import torch
 import yaml
-from conftest import moved
+from tiny_models import moved
 
 from led_rl.decoding.controls import temper
 from led_rl.decoding.led import PRESETS

@@ -1,5 +1,6 @@
 """The pages of docs/: they build, say what the records say, and lead somewhere."""
 
+import importlib
 import re
 import subprocess
 import sys
@@ -23,7 +24,24 @@ def test_results_say_what_the_records_say(study):
 
 def test_every_result_has_a_section():
     text = (DOCS / "results.md").read_text()
-    assert all(f"results/{folder.name}" in text for folder in (ROOT / "results").iterdir() if folder.is_dir())
+    folders = [folder.name for folder in sorted((ROOT / "results").iterdir()) if folder.is_dir()]
+    untold = [name for name in folders if f"results/{name}" not in text]
+    assert not untold, "say in docs/results.md, in plain words, what these hold"
+
+
+def test_options_are_those_of_the_code(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "scripts"))
+    assert (DOCS / "options.md").read_text() == importlib.import_module("docs").options_page(), "run scripts/docs.py"
+
+
+def test_every_page_is_reached_from_the_first():
+    reached, waiting = set(), ["index.md"]
+    while waiting:
+        page = waiting.pop()
+        if page not in reached and (DOCS / page).is_file():
+            reached.add(page)
+            waiting += re.findall(r"\]\((\w+\.md)", (DOCS / page).read_text())
+    assert reached == {page.name for page in DOCS.glob("*.md")}
 
 
 def test_the_site_builds_strictly(tmp_path):

@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from conftest import SHIPPED
+from tiny_models import SHIPPED
 
 from led_rl.errors import UserError
 from led_rl.eval.inspect import fit, inspect
@@ -56,15 +56,25 @@ def test_every_number_is_what_a_slow_reading_gives(rows, policy):
             final, layers = p[-1], len(p)
             assert token["entropy_final_nats"] == pytest.approx(-(final * np.log(final)).sum(), rel=2e-3, abs=1e-6)
             assert token["p1"] == pytest.approx(final.max(), rel=1e-3, abs=1e-6)
-            assert token["p"] == pytest.approx(final[token["id"]], rel=1e-3, abs=1e-6)
             for layer, top in zip(p, token["layers"], strict=True):
                 assert [value for _, value in top] == pytest.approx(sorted(layer)[: -TOP - 1 : -1], rel=2e-3, abs=1e-6)
             support = np.argsort(-final)[: row["support"]]
             sums = np.maximum(p[::-1][: len(row["window"])][:, support], 1e-6).cumsum(0)
             candidates = sums / sums.sum(1, keepdims=True)
             nats = -(candidates * np.log(candidates)).sum(1)
-            assert token["candidate_nats"] == pytest.approx(nats, rel=2e-3, abs=1e-6)
-            assert nats[layers - token["stop_layer"]] == pytest.approx(nats.max(), rel=1e-4, abs=1e-7)
+            own = -(p * np.log(np.maximum(p, 1e-300))).sum(1)
+            assert token["layer_nats"] == pytest.approx(own, rel=2e-3, abs=1e-6)
+            assert token["coin"] == pytest.approx(1 - final.max() if token["thinking"] else 0, rel=1e-3, abs=1e-6)
+            assert (token["stop_layer"] is not None) == token["thinking"]
+            if token["thinking"]:
+                assert nats[layers - token["stop_layer"]] == pytest.approx(nats.max(), rel=1e-4, abs=1e-7)
+                by_word = {policy.tokenizer.decode([one]): at for at, one in enumerate(support)}
+                assert len(token["choices"]) == TOP
+                for word, share_pi, share_e, share_q in token["choices"]:
+                    pi, e = final[support] / final[support].sum(), candidates[nats.argmax()]
+                    q = final.max() * pi + (1 - final.max()) * e
+                    at = by_word[word]
+                    assert (share_pi, share_e, share_q) == pytest.approx((pi[at], e[at], q[at]), rel=2e-3, abs=1e-6)
             if row["arm"] == "plain":
                 assert token["log_q"] == pytest.approx(math.log(final[token["id"]]), abs=2e-3)
             else:
@@ -90,7 +100,7 @@ def test_pairs_share_question_sample_and_tokens_until_led_explores_or_truncates(
             parted += 1
             a, b = pairs[first]
             assert a["layers"] == b["layers"] and a["p1"] == b["p1"], "the same state, read twice"
-            assert a["entropy_final_nats"] == b["entropy_final_nats"] and a["candidate_nats"] == b["candidate_nats"]
+            assert a["entropy_final_nats"] == b["entropy_final_nats"] and a["choices"] == b["choices"]
         assert not any(token["explored"] for token in plain["tokens"])
         assert not any(token["explored"] for token in led["tokens"] if not token["thinking"])
     assert parted, "nothing parted, so nothing was tested"
@@ -158,7 +168,13 @@ def test_the_page_carries_what_the_records_hold(folder, rows):
         assert packed["problems"][view["problem"]]["question"] == row["question"]
         for token, kept in zip(view["tokens"], row["tokens"], strict=True):
             assert strings[token["t"]] == kept["text"] and token["j"] == kept["stop_layer"]
-            assert (token.get("x", 0), token.get("a", 0)) == (int(kept["explored"]), int(not kept["thinking"]))
+            assert (token.get("x", 0), token["c"], token["n"]) == (
+                int(kept["explored"]),
+                kept["coin"],
+                kept["layer_nats"],
+            )
+            choices = [(strings[token["s"][at]], *token["s"][at + 1 : at + 4]) for at in range(0, len(token["s"]), 4)]
+            assert choices == kept["choices"]
             pairs = [[(strings[layer[at]], layer[at + 1]) for at in range(0, len(layer), 2)] for layer in token["l"]]
             assert pairs == kept["layers"]
 

@@ -2,8 +2,8 @@
 
 import pytest
 import torch
-from conftest import moved, tiny_llama
 from families import build
+from tiny_models import moved, tiny_llama
 
 from led_rl.models.interpolation import interpolate, scale_adapter
 from led_rl.models.loading import Policy

@@ -5,7 +5,7 @@ import math
 import pytest
 import slow
 import torch
-from conftest import moved
+from tiny_models import moved
 
 from led_rl.decoding.controls import ExploreBase, on_support
 from led_rl.decoding.engine import Engine, EngineConfig, Prompt

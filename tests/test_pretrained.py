@@ -28,12 +28,14 @@ TEMPLATE = (
     "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% if enable_thinking %}<think>\n{% endif %}{% endif %}"
 )
+ASKED = ["--consent.recorded_task", "true"]  # the runs' task is reasoning-gym's, whose grader is foreign code
 SUMS = ["--task.name", "reasoning_gym:chain_sum", "--task.options", '{"min_terms": 2, "max_terms": 2}']
 SYSTEM = "Be brief."
 GRPO = [
     "--grpo.max_steps", "2", "--grpo.save_steps", "2", "--grpo.logging_steps", "1", "--grpo.num_generations", "2",
     "--grpo.per_device_train_batch_size", "4", "--grpo.max_completion_length", "8",
     "--probe.problems", "2", "--probe.samples", "1", "--probe.max_new_tokens", "8",
+    "--grpo.gradient_accumulation_steps", "1", "--grpo.steps_per_generation", "1",
     "--lora.r", "0", "--reward.trace", "0",
 ]  # fmt: skip
 
@@ -230,7 +232,7 @@ def test_adapters_are_on_the_layers_named_only(trained):
 def test_evaluation_takes_the_runs_prompt(trained, tmp_path):
     out = tmp_path / "out"
     evaluation = [
-        "eval_led", "--ckpt", trained[0], "--num_problems", "2", "--num_samples", "2", "--temperatures", "1",
+        "eval_led", "--ckpt", trained[0], *ASKED, "--num_problems", "2", "--num_samples", "2", "--temperatures", "1",
         "--arms", "plain", "--devices", "1", "--steps", "2", "--output_dir", out,
     ]  # fmt: skip
     here(command(*evaluation))
@@ -285,7 +287,7 @@ def test_an_evaluation_on_training_problems_is_told_so(trained, tmp_path):
     out = tmp_path / "out"
     here(
         command(
-            "eval_led", "--ckpt", trained[0], "--split", "train", "--num_problems", "6", "--num_samples", "2",
+            "eval_led", "--ckpt", trained[0], *ASKED, "--split", "train", "--num_problems", "6", "--num_samples", "2",
             "--temperatures", "1", "--arms", "plain", "--devices", "1", "--steps", "2", "--output_dir", out,
         )
     )  # fmt: skip

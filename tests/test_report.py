@@ -263,6 +263,12 @@ def test_training_only_then_a_stale_figure_is_removed(tmp_path: Path) -> None:
     assert "Nothing was evaluated" in page.text
 
 
+def test_an_inspection_alone_is_reported(tmp_path: Path) -> None:
+    """led-inspect of a model that was never evaluated ended in `nothing to report` after all its work."""
+    write_json(tmp_path / "eval" / "inspect.json", {"settings": {}, "arms": {}, "models": {}, "sessions": []})
+    assert "The records hold too little for a verdict" in build_report(tmp_path, tmp_path / "out").read_text()
+
+
 def test_plain_only_and_unfinished_evaluations_are_said(tmp_path: Path) -> None:
     write_samples(tmp_path / "eval", [0, 5], [0.6, 1.0], [("plain", None), ("led_norm", 9)])
     path = tmp_path / "eval" / "samples" / "checkpoint-5" / "plain-None-1.0.jsonl"

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import tiny_llama
 from datasets import Dataset
+from tiny_models import tiny_llama
 from trl import GRPOConfig, GRPOTrainer
 
 from led_rl.errors import UserError
@@ -217,6 +217,18 @@ class TestRolloutFunc:
             )
             assert 0 < sum(map(sum, explored)) < sum(map(len, explored))
         assert not all(torch.equal(a, b) for a, b in zip(before, stock.model.parameters(), strict=True))
+
+    def test_activation_checkpointing_leaves_the_cache_to_rollouts(self, tokenizer, tmp_path):
+        """transformers drops a layer's cache in train mode then; TRL switches that off around rollouts."""
+        batches = []
+        for saved in (False, True):
+            stock = GRPOTrainer(
+                **parts(tokenizer),
+                args=arguments(tmp_path, activation_checkpointing=saved),
+                rollout_func=rollout_func(),
+            )
+            batches.append(scored(stock))
+        assert torch.equal(batches[0]["completion_ids"], batches[1]["completion_ids"])
 
     def test_messages_are_encoded_as_trl_encodes_them(self, tokenizer, tmp_path):
         import copy

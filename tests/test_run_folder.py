@@ -122,7 +122,7 @@ def test_a_run_that_is_older_than_an_option_was_begun_with_its_default(run):
     ("changed", "named"),
     [
         ({"seed": 1}, "seed"),
-        ({"grpo": {"max_steps": 7, "learning_rate": 1e-4}}, "grpo.max_steps"),
+        ({"grpo": {"max_steps": 5, "learning_rate": 1e-4}}, "grpo.max_steps"),
         ({"grpo": {"max_steps": 6}}, "grpo.learning_rate"),
         ({"lora": {"r": 4}}, "lora.r"),
     ],
@@ -206,3 +206,23 @@ def test_owner_of_a_run_of_its_checkpoint_and_of_a_stranger(run, tmp_path):
     assert owner(run.path) == run
     assert owner(checkpoint(run, 2)) == run
     assert owner(tmp_path) is None
+
+
+def test_more_steps_are_all_that_a_run_may_have_more_of(tmp_path):
+    config = {"seed": 0, "grpo": {"max_steps": 4, "save_steps": 2}}
+    run = RunFolder(tmp_path / "run")
+    run.begin(config, {"seed": 0}, False)
+    longer = {"seed": 0, "grpo": {"max_steps": 6, "save_steps": 2}}
+    assert run.grows(longer) and not run.grows(config)
+    for other in (
+        {"seed": 0, "grpo": {"max_steps": 3, "save_steps": 2}},
+        {"seed": 1, "grpo": {"max_steps": 6, "save_steps": 2}},
+        {"seed": 0, "grpo": {"max_steps": 6, "save_steps": 3}},
+        {"seed": 0, "grpo": {"max_steps": 6, "save_steps": 2}, "new": 1},
+    ):
+        assert not run.grows(other)
+        with pytest.raises(ValueError, match="with another configuration"):
+            run.begin(other, {"seed": 0}, True)
+    run.begin(longer, {"seed": 0}, True)
+    assert run.config()["grpo"]["max_steps"] == 6
+    assert not run.grows(longer)

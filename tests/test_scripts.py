@@ -385,6 +385,19 @@ class TestTraining:
         same_training(run, trained)
         assert_events_are_whole(run)
 
+    @pytest.mark.slow
+    def test_a_finished_run_goes_on_to_more_steps(self, workspace, base, trained, copy):
+        run = copy(trained)
+        more = ["--grpo.max_steps", str(STEPS + 2), "--resume", "true"]
+        succeed(training(base, run, *more), workspace)
+        rows, before = (without(read_jsonl(folder / "train.jsonl"), "step_s", "rollout_s") for folder in (run, trained))
+        assert rows[:STEPS] == before
+        assert [row["rl_step"] for row in rows] == list(range(1, STEPS + 3))
+        assert (run / f"checkpoint-{STEPS + 2}" / "trainer_state.json").is_file()
+        assert RunFolder(run).config()["grpo"]["max_steps"] == STEPS + 2
+        fewer = execute(training(base, run, "--grpo.max_steps", "4", "--resume", "true"), workspace)
+        assert fewer.returncode == 2 and "grpo.max_steps differ" in fewer.stderr
+
     def test_run_of_the_default_recipe_is_resumed_and_evaluated(self, workspace, base, tmp_path):
         """Adapters on the last two layers, at the default rate."""
         run = tmp_path / "lora"
@@ -465,7 +478,8 @@ class TestEvaluation:
             "entropy_and_accuracy", "entropy_by_layer", "accuracy_by_temperature", "frontier", "matched_differences",
             "training",
         }  # fmt: skip
-        scored = {(row["rl_step"], row["arm"]): row for row in read_jsonl(evaluated / "eval" / "results.jsonl")}
+        results = [row for row in read_jsonl(evaluated / "eval" / "results.jsonl") if row["temperature"] == 0.7]
+        scored = {(row["rl_step"], row["arm"]): row for row in results}
         for arm in ("plain", "led_countdown"):  # a run an arm, so that one chart overlays them
             points = events(evaluated / "tb" / "eval" / arm).Scalars("pass_at_1/T0.7")
             assert [point.step for point in points] == [0, *SAVED]
@@ -488,7 +502,8 @@ class TestEvaluation:
         kept = {path.name: path.read_bytes() for path in (run / "eval").glob("*.jsonl")}
         shutil.rmtree(run / "report")
         for path in (run / "eval").glob("*.jsonl"):
-            path.unlink()
+            if path.name != "problems.jsonl":  # what was asked is no score
+                path.unlink()
         for path in run.glob("checkpoint-*"):
             shutil.rmtree(path)
         done = succeed(command("report", "--run", run), workspace)
@@ -601,7 +616,7 @@ class TestBadInput:
         ("argv", "message"),
         [
             (["--ckpt", "no/such/run"], "no/such/run does not exist"),
-            (["--arms", "plain", "nope"], "arm 'nope' is unknown: choose among plain, top_k"),
+            (["--arms", "plain", "nope"], "arm 'nope' is unknown: choose among top_k, plain"),
             (["--arms", "plain,plain"], "name each once"),
             (["--arms", "top_k"], "name a LED arm beside it"),
             (

@@ -1,15 +1,20 @@
 """The parts of serving LED on vLLM that need no vLLM: settings, the mixture, the command, the client."""
 
+import ast
 import json
 import math
 import re
+import subprocess
+import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import pytest
 import slow
 import torch
 
+import led_rl.serving
 from led_rl.decoding.led import LED, PRESETS
 from led_rl.errors import UserError
 from led_rl.models.thinking import ThinkTokens
@@ -339,3 +344,26 @@ def test_nobody_there():
         Server("http://127.0.0.1:9").complete({})
     with pytest.raises(UserError, match="vllm_url='localhost:8000': an address such as"):
         Server("localhost:8000")
+
+
+# -- what the plugin loads ---------------------------------------------------------------------------------------------
+
+
+def test_the_plugin_imports_torch_and_vllm_only():
+    """vLLM's workers load it: neither transformers nor trl nor anything of led_rl but LED's settings and arithmetic."""
+    folder = Path(led_rl.serving.__file__).parent
+    allowed = {"errors", "serving", "decoding.led", "decoding.distributions", "decoding.randomness", "models.thinking"}
+    for name in ("__init__", "plugin", "settings", "mixture", "model", "processor"):
+        for node in ast.parse((folder / f"{name}.py").read_text()).body:
+            modules = [node.module] if isinstance(node, ast.ImportFrom) else []
+            modules += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            for module in modules:
+                first, _, rest = module.partition(".")
+                assert first in {*sys.stdlib_module_names, "torch", "vllm", "led_rl"}, f"{name}: {module}"
+                assert first != "led_rl" or any(rest.startswith(one) for one in allowed), f"{name}: {module}"
+
+
+def test_registering_loads_nothing():
+    code = "import sys, led_rl.serving.plugin; print(sorted({'torch', 'transformers', 'vllm'} & sys.modules.keys()))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.strip() == "[]"

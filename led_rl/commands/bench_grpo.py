@@ -1,4 +1,4 @@
-"""led-bench grpo: rollouts by led_rl's engine against stock TRL, on the default configuration.
+"""led-bench grpo: led_rl's rollouts and loss against stock TRL, on the default configuration.
 
 The two take turns, each run a process of its own; a row gives the median seconds of a step and of its rollouts after
 the first five, and the mean reward and loss of the last third of the run.
@@ -50,7 +50,8 @@ def run(config: GrpoBenchConfig, plain: Row) -> None:
     rows: list[Row] = []
     for repeat in range(config.repeats):
         for rollouts in ("trl", "engine"):
-            options = {"rollout": {"engine": rollouts == "engine"}}
+            # TRL's own loss computes equal completions as often as they are there.
+            options = {"rollout": {"engine": rollouts == "engine"}, "equal_once": rollouts == "engine"}
             rows.append(
                 {"rollouts": rollouts, "seed": repeat, **timed_run(config.steps, repeat, config.train, options)}
             )
@@ -75,6 +76,7 @@ def timed_run(
             "output_dir": f"{scratch}/run",
             "seed": seed,
             "grpo": {"max_steps": steps, "logging_steps": 1, "save_strategy": "no"},
+            "watch": {"problems": 0},
         }
         command = [sys.executable, "-m", "led_rl.commands.train", *typed(options), *typed(more), *typed(ours)]
         done = subprocess.run(

@@ -6,16 +6,17 @@ from pathlib import Path
 
 from led_rl.cli import Command
 from led_rl.errors import UserError
-from led_rl.records import Row, write_jsonl
+from led_rl.records import Row, write_bytes, write_jsonl
 
 
 @dataclass(frozen=True)
 class ReportConfig:
-    """A report of a run, or a search's table.
+    """A report of a run, a search's table, or what gives exploration back over the runs of a study.
 
     Args:
         run: a run folder, or the folder of one evaluation
         search: a search's results: writes search.jsonl and the README's table
+        recovery: a study of what gives exploration back: writes recovery.jsonl, recovery.png and the README's table
         output_dir: where the report goes; none: <run>/report
         export: also copy records and figures, without samples or weights, here
         no_figures: with --export: the records alone
@@ -25,6 +26,7 @@ class ReportConfig:
 
     run: str | None = None
     search: str | None = None
+    recovery: str | None = None
     output_dir: str | None = None
     export: str | None = None
     no_figures: bool = False
@@ -32,8 +34,10 @@ class ReportConfig:
     speed: list[Path] | None = None
 
     def __post_init__(self) -> None:
-        if (self.run is None) == (self.search is None):
-            raise UserError("name either --run, a run folder or an evaluation, or --search, a search's results")
+        if sum(one is not None for one in (self.run, self.search, self.recovery)) != 1:
+            raise UserError(
+                "name one of --run (a run folder or an evaluation), --search (of a search), --recovery (of a study)"
+            )
         if self.speed is not None and (len(self.speed) != 2 or self.readme is None):
             raise UserError("--speed takes a folder and a file, --speed DECODING_DIR GRPO_JSON, and --readme beside it")
 
@@ -41,6 +45,8 @@ class ReportConfig:
 def run(config: ReportConfig, plain: Row) -> None:
     if config.search is not None:
         _search(Path(config.search))
+    elif config.recovery is not None:
+        _recovery(Path(config.recovery))
     elif config.run is not None:
         _run(config, Path(config.run))
 
@@ -55,14 +61,27 @@ def _search(folder: Path) -> None:
     print(folder / "search.jsonl")
 
 
+def _recovery(folder: Path) -> None:
+    if not folder.is_dir():
+        raise UserError(f"{folder}: no such folder; --recovery takes a study with <recipe>/<run>/eval/ folders")
+    from led_rl.report.figures.style import png
+    from led_rl.report.readme import update_readme
+    from led_rl.report.recovery import pool, recovery_block, recovery_figure
+
+    rows = pool(folder)
+    update_readme(folder / "README.md", "recovery", recovery_block(rows))
+    write_bytes(folder / "recovery.png", png(recovery_figure(rows)))
+    print(folder / "recovery.jsonl")
+
+
 def _run(config: ReportConfig, folder: Path) -> None:
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder; --run takes a run folder or an evaluation folder")
     from led_rl.report.build import build_report, eval_folder
     from led_rl.report.export import export_record
-    from led_rl.report.findings import results_block
+    from led_rl.report.findings import results_block, summary_block
     from led_rl.report.readme import has_markers, update_readme
-    from led_rl.report.runs import runs_block
+    from led_rl.report.runs import runs_block, runs_sentence
     from led_rl.report.speed import speed_block
     from led_rl.report.tables import decisions_block, matched_block
     from led_rl.scores.scoring import score
@@ -75,12 +94,23 @@ def _run(config: ReportConfig, folder: Path) -> None:
         export_record(folder, Path(config.export), not config.no_figures)
     if config.readme:
         readme = Path(config.readme)
-        update_readme(readme, "results", results_block(folder))
-        for marker, block in (("matched", matched_block), ("decisions", decisions_block), ("runs", runs_block)):
-            if has_markers(readme, marker):
-                update_readme(readme, marker, block(folder))
+        blocks = {
+            "results": results_block,
+            "summary": summary_block,
+            "matched": matched_block,
+            "decisions": decisions_block,
+            "runs": runs_block,
+            "five runs": runs_sentence,
+        }
+        wanted = [marker for marker in blocks if has_markers(readme, marker)]
+        for marker in wanted:
+            update_readme(readme, marker, blocks[marker](folder))
         if config.speed:
             update_readme(readme, "speed", speed_block(*config.speed))
+        elif not wanted:
+            raise UserError(
+                f"{readme}: has no markers of {', '.join(blocks)}, such as <!-- results: begin -->; put them in"
+            )
     print(page)
 
 

@@ -1,8 +1,9 @@
-"""Samples that share rows: what has drawn the same tokens after the same prompt is one row of the batch, and one cost.
+"""Samples that share rows: as long as samples of a prompt have drawn the same tokens, the model reads them once.
 
-With 16 samples of a prompt, or several samplers on common random numbers, most of what is computed for one sample has
-been computed for another. A sample still draws what it would draw alone: its draw is a pure function of its row's
-states and of its own uniform numbers. The further a policy collapses, the longer its samples share.
+Sixteen samples of a prompt begin alike, and several samplers that use the same random numbers often go on alike. So a
+row of the batch stands for a text, not for a sample; many samples may be at one row, and where they draw different
+tokens the row is copied. What a sample draws depends on its row's states and on its own random numbers alone, so it
+draws what it would draw in a batch of its own. The further a policy collapses, the longer its samples share.
 
 Letters: B samples, A samplers, R rows, N rows that branch off.
 """
@@ -22,8 +23,15 @@ RECORDED = ("log_q", "log_pi", "explored", "depth")  # of a draw, one number a s
 
 @dataclass(frozen=True)
 class InFlight:
-    """Samples on their way, each (B,) int64: the row it is at, its prompt, its index among the prompt's keys, its key,
-    and the sampler that draws it."""
+    """The samples being drawn, a column (B,) int64 for each fact.
+
+    Attributes:
+        row: the row of the batch that holds the sample's text.
+        prompt: index of its prompt.
+        sample: its index among the prompt's keys.
+        key: that key.
+        sampler: index of the sampler that draws it.
+    """
 
     row: Tensor
     prompt: Tensor
@@ -38,7 +46,7 @@ class InFlight:
     def __len__(self) -> int:
         return len(self.row)
 
-    def of(self, which: Tensor) -> Self:
+    def select(self, which: Tensor) -> Self:
         """Some of them: indices, or a mask."""
         return replace(self, **{one.name: getattr(self, one.name)[which] for one in fields(self)})
 

@@ -28,6 +28,7 @@ from led_rl.decoding.led_sampler import LEDSampler
 from led_rl.decoding.samplers import Draw, LogitsHook, Step, Truncation
 from led_rl.errors import UserError
 from led_rl.models.lens import Lens
+from led_rl.models.thinking import ThinkTokens
 
 _OURS = (TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper, MinPLogitsWarper)
 
@@ -67,7 +68,7 @@ def led_generate(
         led_coin: explore where the final layer doubts (`final`, the paper's), or where the layers do (`latent`).
         led_coin_factor: multiplies the probability of exploring.
         led_layer: explore with this layer's readout alone, counted from the first, 1; None: with the accumulated ones.
-        led_think_start_token_id: id of `<think>`; None: a prompt is taken to have opened the thinking.
+        led_think_start_token_id: id of `<think>`; None: a prompt has opened the thinking, unless it holds `</think>`.
         led_think_end_token_id: id of `</think>`; None: the whole response counts as thinking.
         model_kwargs: what else transformers prepared; of it, `attention_mask` (B, S), None where nothing is padding,
             and `past_key_values`, the cache to fill, are used. (Named parameters would reach this function twice.)
@@ -120,7 +121,8 @@ def led_generate(
     rows, device = input_ids.shape[0], input_ids.device
     # The user's torch.manual_seed governs: it draws the keys, and everything else derives from them.
     keys = torch.randint(2**62, (rows,), dtype=torch.long).to(device)
-    thinking = _open(input_ids, led_think_start_token_id, led_think_end_token_id)
+    think = ThinkTokens(led_think_start_token_id, led_think_end_token_id)
+    thinking = torch.tensor([think.open_after(row) for row in input_ids.tolist()], device=device)
     given_mask, given_cache = model_kwargs.get("attention_mask"), model_kwargs.get("past_key_values")
     cache = given_cache if isinstance(given_cache, Cache) else DynamicCache()
     pad = _pad_token(config)
@@ -147,10 +149,7 @@ def led_generate(
         tokens = torch.where(running, draw.tokens, pad)
         sequences = torch.cat([sequences, tokens.unsqueeze(-1)], -1)
         mask = torch.cat([mask, torch.ones_like(mask[:, :1])], -1)
-        if led_think_start_token_id is not None:
-            thinking = thinking | (tokens == led_think_start_token_id)
-        if led_think_end_token_id is not None:
-            thinking = thinking & (tokens != led_think_end_token_id)
+        thinking = think.after(thinking, tokens)
         new += 1
         done = stopping_criteria(sequences, tuple(scores) or None)
         running = running & ~done
@@ -214,16 +213,6 @@ def _unread(input_ids: Tensor, given: Tensor | None, cached: int, config: Genera
             "(padding_side='left') and give every row a token"
         )
     return fed, mask
-
-
-def _open(input_ids: Tensor, start: int | None, end: int | None) -> Tensor:
-    """(B,) whether each prompt ends inside the thinking: after its last mark, if that opens it."""
-    if end is None or start is None:
-        return torch.ones(input_ids.shape[0], dtype=torch.bool, device=input_ids.device)
-    place = torch.arange(1, input_ids.shape[1] + 1, device=input_ids.device)
-    last_start = (place * (input_ids == start)).amax(-1)
-    last_end = (place * (input_ids == end)).amax(-1)
-    return last_start > last_end
 
 
 def _hook(processors: LogitsProcessorList, sequences: Any, raw: list[Any] | None) -> LogitsHook:

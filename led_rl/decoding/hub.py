@@ -12,10 +12,20 @@ from types import ModuleType
 from led_rl import errors
 from led_rl.decoding import distributions, generate, led, led_sampler, randomness, samplers
 from led_rl.errors import UserError
-from led_rl.models import lens
+from led_rl.models import lens, thinking
 from led_rl.records import write_text
 
-MODULES: tuple[ModuleType, ...] = (errors, lens, distributions, led, randomness, samplers, led_sampler, generate)
+MODULES: tuple[ModuleType, ...] = (
+    errors,
+    lens,
+    thinking,
+    distributions,
+    led,
+    randomness,
+    samplers,
+    led_sampler,
+    generate,
+)
 
 _ENTRY = '''
 

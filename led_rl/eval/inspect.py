@@ -15,6 +15,7 @@ from tqdm.auto import tqdm
 from transformers import PreTrainedTokenizerBase
 
 from led_rl.arm_card import LED, PLAIN, TOP_K
+from led_rl.decoding import inspect as looking
 from led_rl.decoding.arms import Arm, default_arms, resolve
 from led_rl.decoding.config import EngineConfig, Matched
 from led_rl.decoding.engine import Completion, Engine, Prompt
@@ -25,7 +26,6 @@ from led_rl.errors import UserError
 from led_rl.eval.config import PRECISIONS, EvalConfig
 from led_rl.eval.inspect_config import InspectConfig
 from led_rl.eval.plan import hard_tokens, recorded_budget
-from led_rl.eval.replay import replay
 from led_rl.eval.targets import Target, Targets, find_targets
 from led_rl.models.config import PromptConfig
 from led_rl.models.lens import Lens
@@ -110,14 +110,15 @@ def inspection_after(config: EvalConfig) -> InspectConfig:
 
 
 def fit(rows: Sequence[InspectedRow], most_bytes: float) -> None:
-    """Drop tables of layers (in place) until the rows fit, those of the surest tokens first: they hold the least."""
+    """Drop tables (in place) until the rows fit, those of the surest tokens first: they hold the least."""
     tokens = sorted((token for row in rows for token in row["tokens"]), key=lambda token: token["entropy_final_nats"])
     left = sum(len(json.dumps(row, ensure_ascii=False).encode()) + 1 for row in rows) - most_bytes
     for token in tokens:
         if left <= 0:
             return
-        left -= len(json.dumps(token["layers"], ensure_ascii=False).encode()) - len("null")
-        token["layers"] = None
+        before = len(json.dumps(token, ensure_ascii=False).encode())
+        token["layers"] = token["layer_nats"] = token["choices"] = None
+        left -= before - len(json.dumps(token, ensure_ascii=False).encode())
 
 
 def _ends(targets: Targets, config: InspectConfig) -> Targets:
@@ -138,9 +139,7 @@ def _arms(config: InspectConfig, policy: Policy) -> list[Arm]:
         raise UserError(
             f"arm={name!r} runs the base beside the policy, which an inspection does not: name another LED arm"
         )
-    led = _samplers(arms, config, policy)[-1]
-    if not isinstance(led, LEDSampler) or led.led.readout != "cumulative":
-        raise UserError(f"arm={name!r}: only the cumulative readout can be shown layer by layer; name another LED arm")
+    _samplers(arms, config, policy)
     if config.top_tokens > lens.vocabulary:
         raise UserError(f"top_tokens={config.top_tokens} is above the vocabulary of {lens.vocabulary} tokens: lower it")
     return arms
@@ -250,34 +249,38 @@ def _tokens(
     led: LEDSampler,
     config: InspectConfig,
 ) -> list[InspectedToken]:
-    ids = completion.tokens[: config.max_tokens]
-    found = replay(lens, led, prompt, ids, config.top_tokens)
     names = _Names(policy.tokenizer)
-    think = think_tokens(policy.tokenizer)
-    thinking = think.open_after(prompt)
+    ids = completion.tokens[: config.max_tokens]
+    views = looking.inspect(
+        lens, led.led, prompt, ids, config.temperature, think=think_tokens(policy.tokenizer), top=config.top_tokens
+    )
     places = _places(task, problem, completion.tokens, policy.tokenizer)
     rows: list[InspectedToken] = []
-    for at, token in enumerate(ids):
-        layers = zip(found.top_tokens[at].tolist(), found.top_p[at].tolist(), strict=True)
+    for at, view in enumerate(views):
+        likeliest = sorted(zip(view.support, view.pi, view.e, view.q, strict=True), key=lambda one: -max(one[1:3]))
+        layers = view.layers[::-1]  # layer 1 first
         row: dict[str, Any] = {
-            "id": token,
-            "text": names[token],
-            "thinking": thinking,
-            "entropy_final_nats": _round(found.entropy_final_nats[at].item()),
-            "p1": _round(found.p1[at].item()),
-            "p": _round(found.p_token[at].item()),
+            "id": view.token,
+            "text": names[view.token],
+            "thinking": view.thinking,
+            "entropy_final_nats": _round(view.final_entropy_nats),
+            "p1": _round(view.p1),
             "log_q": _round(completion.log_q[at]),
             "log_pi": _round(completion.log_pi[at]),
             "explored": bool(completion.explored[at]),
-            "stop_layer": lens.layers - int(found.chosen[at]),
-            "candidate_nats": [_round(value) for value in found.candidate_nats[at].tolist()],
+            "coin": _round(view.coin),
+            "stop_layer": None if view.depth < 0 else lens.layers - led.depths[view.depth],
             **places[at],
+            "layer_nats": [_round(layer.entropy_nats) for layer in layers],
             "layers": [
-                [(names[one], _round(p)) for one, p in zip(tokens, p_of, strict=True)] for tokens, p_of in layers
+                [(names[one], _round(p)) for one, p in zip(layer.tokens, layer.probabilities, strict=True)]
+                for layer in layers
+            ],
+            "choices": [
+                (names[token], _round(pi), _round(e), _round(q)) for token, pi, e, q in likeliest[: config.top_tokens]
             ],
         }
         rows.append(cast(InspectedToken, row))
-        thinking = think.open_after([*prompt, *ids[: at + 1]])
     return rows
 
 

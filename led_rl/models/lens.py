@@ -18,6 +18,8 @@ from transformers import PreTrainedModel
 from transformers import __version__ as _TRANSFORMERS
 from transformers.cache_utils import Cache
 
+from led_rl.errors import UserError
+
 _NORM_NAMES = ("norm", "ln_f", "final_layer_norm", "final_layernorm", "final_norm")
 _MULTIPLIED_BY = ("logit_scale",)  # Cohere
 _DIVIDED_BY = ("logits_scaling",)  # Granite
@@ -171,9 +173,9 @@ class Lens:
         return states
 
     def check_depths(self, depths: Sequence[int]) -> None:
-        """ValueError, naming the remedy, if the model has no such layer."""
+        """UserError, naming the remedy, if the model has no such layer."""
         if depths and not (min(depths) >= 0 and max(depths) <= self.layers):
-            raise ValueError(
+            raise UserError(
                 f"depths {sorted(depths)} reach beyond the {self.layers} layers of the model: depth 0 is its last "
                 f"layer, depth {self.layers} its embeddings; lower led.depth"
             )
@@ -195,9 +197,7 @@ class Lens:
                 every = self.backbone(input_ids=input_ids, use_cache=False, output_hidden_states=True).hidden_states
         finally:
             self.model.train(training)
-        # A broken weight makes some logits NaN or infinite, in both: that is for whoever draws from them to say.
-        known = ours.isfinite() & theirs.isfinite()
-        if not _close(ours[known], theirs[known]):
+        if not _close(ours, theirs):
             raise ValueError(
                 f"{type(self.model).__name__} does to its logits what led_rl.models.lens does not know: readouts of "
                 "its layers would be wrong. Teach the lens this family first."
@@ -212,6 +212,9 @@ class Lens:
 
 
 def _close(ours: Tensor, theirs: Tensor) -> bool:
+    # A broken weight makes some numbers NaN or infinite, in both: that is for whoever draws from them to say.
+    known = ours.isfinite() & theirs.isfinite()
+    ours, theirs = ours[known], theirs[known]
     if not theirs.numel():
         return True
     scale = float(theirs.float().abs().max())

@@ -8,7 +8,11 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class ThinkTokens:
-    """Token ids that open and close the thinking; without a closing token the whole completion counts as thinking."""
+    """Token ids that open and close the thinking.
+
+    Without a closing token the whole completion counts as thinking. Without an opening one every prompt has opened it,
+    but for those that hold the closing one.
+    """
 
     start: int | None = None
     end: int | None = None

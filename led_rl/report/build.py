@@ -2,12 +2,10 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import yaml
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from led_rl.arm_card import ArmCards
@@ -15,6 +13,7 @@ from led_rl.errors import UserError
 from led_rl.records import read_json, write_text
 from led_rl.report import chart_accuracy, chart_decisions, chart_entropy, figures, samples
 from led_rl.report.chart import Chart
+from led_rl.report.figures.style import png
 from led_rl.report.headlines import headlines
 from led_rl.report.inspected import page_inspected
 from led_rl.report.page import Content, Plate, render
@@ -23,7 +22,7 @@ from led_rl.report.story import verdict
 from led_rl.schema import DecisionRow, EvalRecord, ProbeRow, TrainRow, read_record, read_rows
 from led_rl.scores.scoring import Scores
 
-DPI = 160
+EVALUATED = ("eval.json", "samples", "results.jsonl", "decisions.jsonl", "inspect.json")  # any of these
 
 
 @dataclass(frozen=True)
@@ -54,7 +53,7 @@ class Records:
 def eval_folder(run_or_eval_dir: Path) -> Path | None:
     """The evaluation in a folder: its `eval` subfolder, or the folder itself; None if neither holds one."""
     for folder in (run_or_eval_dir / "eval", run_or_eval_dir):
-        if any((folder / name).exists() for name in ("eval.json", "samples", "results.jsonl", "decisions.jsonl")):
+        if any((folder / name).exists() for name in EVALUATED):
             return folder
     return None
 
@@ -69,18 +68,20 @@ def build_report(run_or_eval_dir: Path, output_dir: Path) -> Path:
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder}: no such folder; point at a run folder or an evaluation folder")
     records = read_records(folder)
-    if not (records.train or records.probe or records.scores.results or records.decisions):
+    evaluated = records.scores.results or records.decisions or "Inspection" in records.provenance
+    if not (records.train or records.probe or evaluated):
         raise UserError(
-            f"{folder}: nothing to report: no train.jsonl, probe.jsonl or scored evaluation; train or evaluate first"
+            f"{folder}: nothing to report: no train.jsonl, probe.jsonl, scored evaluation or inspection; train or "
+            "evaluate first"
         )
     output_dir.mkdir(parents=True, exist_ok=True)
     plates, pngs = _plates(records)
-    for name, png in pngs.items():
+    for name, data in pngs.items():
         path = output_dir / f"{name}.png"
-        if png is None:
+        if data is None:
             path.unlink(missing_ok=True)  # of an earlier report, which would contradict the page
         else:
-            path.write_bytes(png)
+            path.write_bytes(data)
     page = output_dir / "index.html"
     write_text(page, render(_content(folder, records, plates)))
     return page
@@ -128,7 +129,7 @@ def _plates(records: Records) -> tuple[list[Plate], dict[str, bytes | None]]:
         (
             "Entropy by layer",
             lambda: chart_entropy.entropy_by_layer(records.probe, frozen),
-            lambda: figures.entropy_by_layer(records.probe),
+            lambda: figures.entropy_by_layer(records.probe, frozen),
         ),
         (
             "Accuracy against temperature",
@@ -157,19 +158,12 @@ def _plates(records: Records) -> tuple[list[Plate], dict[str, bytes | None]]:
     pngs: dict[str, bytes | None] = {}
     for name, (title, chart, draw) in zip(names, wanted, strict=True):
         try:
-            pngs[name] = _png(draw())
+            pngs[name] = png(draw())
             plates.append(Plate(name, title, chart()))
         except figures.NothingToDraw as reason:
             pngs[name] = None
             plates.append(Plate(name, title, None, str(reason)))
     return plates, pngs
-
-
-def _png(figure: Figure) -> bytes:
-    buffer = BytesIO()
-    FigureCanvasAgg(figure)  # named here, so that no display backend is ever looked for
-    figure.savefig(buffer, format="png", dpi=DPI, metadata={"Software": None})  # no version: equal records, equal bytes
-    return buffer.getvalue()
 
 
 def _content(folder: Path, records: Records, plates: list[Plate]) -> Content:

@@ -112,7 +112,7 @@ def entropy_by_layer(probe: Sequence[ProbeRow], frozen: int) -> Chart | None:
         "Entropy by layer",
         "What each layer would predict through the model's own output head. Strip: the layers below the last one that "
         "LED draws on. If post-training silences only the last layers, the curves part at the right end and nowhere "
-        "else." + frozen_words(frozen),
+        "else." + (" Hatched: no adapter." if frozen else "") + frozen_words(frozen),
         panels,
         series,
         controls,
@@ -127,7 +127,7 @@ def frozen_words(frozen: int) -> str:
         return ""
     layers = "Layer 1 has" if frozen == 1 else f"Layers 1 to {frozen} have"
     return (
-        f" {layers} no adapter in this run (hatched): training cannot change them, so that they keep their entropy is "
+        f" {layers} no adapter in this run: training cannot change them, so that they keep their entropy is "
         "built in; what is measured on own samples moves there only with the text."
     )
 

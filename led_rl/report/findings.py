@@ -19,6 +19,42 @@ def results_block(folder: Path) -> str:
     return "\n".join([*(f"- {sentence}" for sentence in sentences), "", *_table(scores.results, cards), "", made])
 
 
+def summary_block(folder: Path) -> str:
+    """Four rows for a reader with one minute: before RL, after it, with the truncation alone, with LED; and what so
+    many problems can resolve. At the last step and the temperature nearest 1."""
+    scores, cards = Scores.read(folder / "eval"), cards_of(folder)
+    names = checkpoints(scores.results)
+    temperature = nearest_temperature(row["temperature"] for row in scores.results)
+    k = headline_k([int(k) for k in scores.results[0]["pass_at_k"]])
+    lines = [f"| | pass@1 | pass@{k} |", "|---|---|---|"]
+    for words, name, group in (
+        ("before RL, plain sampling", names[0], "plain"),
+        ("after RL, plain sampling", names[-1], "plain"),
+        ("after RL, {}", names[-1], "control"),
+        ("after RL, {}", names[-1], "led"),
+    ):
+        here = [row for row in scores.results if row["checkpoint"] == name and row["temperature"] == temperature]
+        row = next((row for row in here if cards.of(row).group == group), None)
+        if row is not None:
+            lines.append(f"| {words.format(cards.of(row).label)} | {_level(row, '1')} | {_level(row, str(k))} |")
+    led = [
+        row
+        for row in scores.comparisons
+        if cards.of(row).group == "led" and cards.baseline_of(row).group == "control"
+        if row["checkpoint"] == names[-1] and row["temperature"] == temperature and row["k"] == k and row["ci95"]
+    ]
+    if led and led[0]["ci95"]:
+        low, high = led[0]["ci95"]
+        lines += [
+            "",
+            f"{led[0]['problems']} test problems x {scores.results[0]['n']} samples, T = {temperature:g}, one training "
+            f"run. Differences between arms are paired and surer than these levels: LED minus its control is "
+            f"{100 * led[0]['difference']:+.1f} points of pass@{k} [{100 * low:.1f}, {100 * high:.1f}], so what is "
+            f"smaller than about {50 * (high - low):.1f} points cannot be told from nothing here.",
+        ]
+    return "\n".join(lines)
+
+
 def _table(results: list[ResultRow], cards: ArmCards) -> list[str]:
     temperature = nearest_temperature(row["temperature"] for row in results)
     k = str(headline_k([int(k) for k in results[0]["pass_at_k"]]))

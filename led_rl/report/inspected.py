@@ -1,9 +1,9 @@
 """What the token inspector reads: the records of an inspection, packed so that a page can carry them.
 
 Texts are numbers into one list, a layer's tokens and probabilities one flat list. Keys of a token: t text, h entropy of
-the final layer (nats), m its largest probability, p that of the token, q log q, x explored, j layer at which LED's sum
-stops, c entropies of LED's candidates, a after the thinking, d a choice by the task's grammar (0: forced), k kind of
-place, g legal words, l layers 1..L.
+the final layer (nats), m its largest probability, q log q, x explored, c LED's probability of exploring, j the layer
+where LED's sum stops (null where LED does not act), n entropies of layers 1..L, s the likeliest words of S with their
+shares of pi_S, e and q, d a choice by the task's grammar (0: forced), k kind of place, g legal words, l layers 1..L.
 """
 
 from pathlib import Path
@@ -60,15 +60,12 @@ def _token(token: InspectedToken, strings: _Strings) -> dict[str, Any]:
         "t": strings(token["text"]),
         "h": token["entropy_final_nats"],
         "m": token["p1"],
-        "p": token["p"],
         "q": token["log_q"],
+        "c": token["coin"],
         "j": token["stop_layer"],
-        "c": token["candidate_nats"],
     }
     if token["explored"]:
         found["x"] = 1
-    if not token["thinking"]:
-        found["a"] = 1
     if "kind" in token:
         found |= {
             "d": int(token["decides"]),
@@ -77,4 +74,6 @@ def _token(token: InspectedToken, strings: _Strings) -> dict[str, Any]:
         }
     if token["layers"] is not None:
         found["l"] = [[part for text, p in layer for part in (strings(text), p)] for layer in token["layers"]]
+        found["n"] = token["layer_nats"]
+        found["s"] = [part for text, *shares in token["choices"] or () for part in (strings(text), *shares)]
     return found

@@ -11,7 +11,8 @@ from led_rl.errors import UserError
 from led_rl.report.provenance import cards_of
 from led_rl.report.select import checkpoint_label, nearest_temperature
 from led_rl.report.tables import difference_cell
-from led_rl.schema import ComparisonRow, read_rows
+from led_rl.schema import ComparisonRow, ResultRow, read_rows
+from led_rl.scores.hierarchy import t_interval
 from led_rl.scores.pass_at_k import headline_k
 
 FOLDER = "runs"
@@ -62,6 +63,39 @@ def runs_block(study: Path) -> str:
         f"0; the standard error is over the {len(records)} runs.",
     ]
     return "\n".join(lines)
+
+
+def runs_sentence(study: Path) -> str:
+    """The runs in one paragraph: what RL cost in each, and what LED is above its controls, over them all."""
+    folders = [study, *sorted(path for path in (study / FOLDER).glob("*") if (path / "eval").is_dir())]
+    records = [_comparisons(folder) for folder in folders]
+    step = max(key[0] for key in records[-1] if isinstance(key[0], int))
+    led = next(row for row in records[-1].values() if cards_of(folders[-1]).of(row).group == "led")
+    key, temperature = (
+        cards_of(folders[-1]).of(led).key,
+        nearest_temperature([row["temperature"] for row in records[-1].values()]),
+    )
+    parts = []
+    for kind, words in ((TOP_K, "its top-k control"), (EXPLORE_FINAL, "flattening its own final layer as much")):
+        shown = []
+        for k in (16, 1):
+            values = [100 * record[step, key, k, kind, temperature]["difference"] for record in records]
+            low, high = t_interval(values) or [math.nan, math.nan]
+            mean = statistics.fmean(values)
+            each = ", ".join(f"{value:.1f}" for value in sorted(values))
+            shown.append(f"{mean:+.2f} points of pass@{k} [{low:.2f}, {high:.2f}] (runs: {each})")
+        parts.append(f"over {words} LED has {shown[0]} at {shown[1]}")
+    plain = [
+        {row["rl_step"]: row["pass_at_k"]["16"] for row in read_rows(folder / "eval" / "results.jsonl", ResultRow)
+         if row["arm"] == PLAIN and row["temperature"] == temperature}
+        for folder in folders
+    ]  # fmt: skip
+    costs = ", ".join(f"{cost:.1f}" for cost in sorted(100 * (plain[0][0] - own[step]) for own in plain))
+    return (
+        f"{len(folders)} training runs of one recipe, step {step}, T = {temperature:g}: {'; and '.join(parts)}. RL "
+        f"cost {costs} points of pass@16. Brackets are Student's t over the {len(folders)} runs, which share one base, "
+        "one set of problems and one set of random numbers, so they speak of the seed of training and of nothing else."
+    )
 
 
 def over_runs(values: Sequence[float]) -> tuple[float, float]:

@@ -7,8 +7,6 @@ import typing
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-import torch
-
 from led_rl.arm_card import PLAIN
 from led_rl.errors import UserError
 from led_rl.models.config import PromptConfig
@@ -212,27 +210,34 @@ OWNED = {
 }
 
 
+# What transformers 5.23 calls activation checkpointing was gradient checkpointing before.
+CHECKPOINTING, OLD_CHECKPOINTING = "activation_checkpointing", "gradient_checkpointing"
+
+
 def grpo_arguments(config: TrainConfig) -> Any:
     """TRL's GRPOConfig of this run. ValueError on an unknown field or one that led_rl sets itself."""
+    import torch
     from trl.trainer.grpo_config import GRPOConfig
 
     known = {f.name for f in dataclasses.fields(GRPOConfig) if f.init}
     hints = typing.get_type_hints(GRPOConfig)
-    for name in config.grpo:
+    checkpointing = CHECKPOINTING if CHECKPOINTING in known else OLD_CHECKPOINTING
+    grpo = {checkpointing if name == CHECKPOINTING else name: value for name, value in config.grpo.items()}
+    for name in grpo:
         if name not in known:
             close = difflib.get_close_matches(name, known, 3)
             hint = f"did you mean {' or '.join(close)}?" if close else "see TRL's GRPOConfig for its fields"
             raise UserError(f"grpo.{name} is not a field of GRPOConfig: {hint}")
         if name in OWNED:
             raise UserError(f"grpo.{name} is set by led_rl: use {OWNED[name]}")
-        if not _fits(config.grpo[name], hints[name]):
-            raise UserError(f"grpo.{name}={config.grpo[name]!r}: TRL takes {hints[name]}")
+        if not _fits(grpo[name], hints[name]):
+            raise UserError(f"grpo.{name}={grpo[name]!r}: TRL takes {hints[name]}")
     # YAML reads a bare `no` as false.
     given: dict[str, Any] = {
-        n: "no" if n.endswith("_strategy") and value is False else value for n, value in config.grpo.items()
+        n: "no" if n.endswith("_strategy") and value is False else value for n, value in grpo.items()
     }
-    # TRL's own defaults need a GPU (bf16), and drop the cache of rollouts in train mode (activation checkpointing).
-    defaults: dict[str, Any] = {"bf16": torch.accelerator.is_available(), "activation_checkpointing": False}
+    # TRL's own defaults need a GPU (bf16), or spend time to save memory (activation checkpointing).
+    defaults: dict[str, Any] = {"bf16": torch.accelerator.is_available(), checkpointing: False}
     try:
         arguments = GRPOConfig(
             **(defaults | given),
@@ -305,9 +310,4 @@ def _check_engine(arguments: Any) -> None:
         raise UserError(
             "grpo.repetition_penalty and grpo.generation_kwargs are not known to the engine: set rollout.engine=false "
             "to sample with transformers' generate"
-        )
-    if arguments.activation_checkpointing:
-        raise UserError(
-            "grpo.activation_checkpointing=true drops the key-value cache in train mode, and rollouts with it: set it "
-            "to false, or rollout.engine=false"
         )

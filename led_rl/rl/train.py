@@ -61,7 +61,7 @@ def train(config: TrainConfig, plain: Row) -> Path:
     check_source(config.model)
     run = RunFolder(Path(config.output_dir))
     run.admit(plain, config.resume, defaults(config))
-    if config.resume and (ended := run.finished("rl_steps")):
+    if config.resume and (ended := run.finished("rl_steps")) and not run.grows(plain, defaults(config)):
         _LOG.warning("%s ended at step %d already: there is nothing to go on with", run.path, ended["rl_steps"])
         return run.path
     arguments = grpo_arguments(config)
@@ -126,7 +126,7 @@ def train(config: TrainConfig, plain: Row) -> Path:
             trainer.add_callback(callback)
         if watch is not None:
             alarm = trainer.multiply_temperature
-            trainer.add_callback(WatchCallback(watch, config.watch, run, logger.experiment, alarm))
+            trainer.add_callback(WatchCallback(watch, config.watch, run, logger.experiment, alarm, resumed))
         trainer.remove_callback(PrinterCallback)
         trainer.remove_callback(ProgressCallback)
         if is_first() and config.resume:

@@ -8,6 +8,7 @@ from torch.utils.tensorboard import SummaryWriter
 from tqdm.auto import tqdm
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from led_rl.checkpoints import Checkpoint
 from led_rl.models.lens import Lens
 from led_rl.records import Row, read_jsonl, write_jsonl
 from led_rl.rl.watch import Watch, change
@@ -27,6 +28,7 @@ class WatchCallback(TrainerCallback):
         run: where to record.
         writer: TensorBoard, or None on processes that do not log.
         multiply_temperature: what the alarm may call.
+        resumed: the checkpoint that the session goes on from. Where SIGTERM left it, nothing was due to be watched.
     """
 
     def __init__(
@@ -36,9 +38,11 @@ class WatchCallback(TrainerCallback):
         run: RunFolder,
         writer: SummaryWriter | None,
         multiply_temperature: Callable[[float], None],
+        resumed: Checkpoint | None = None,
     ) -> None:
         self.watch, self.config, self.run, self.writer = watch, config, run, writer
         self.multiply_temperature = multiply_temperature
+        self.due = resumed is None or not resumed.interrupted
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
@@ -47,7 +51,8 @@ class WatchCallback(TrainerCallback):
         for _ in {row["rl_step"] for row in history if row["alarm"] == "temperature"}:
             # A resumed run goes on at the temperature that earlier alarms left.
             self.multiply_temperature(self.config.alarm_factor)
-        self._at(state, control, kwargs["model"])
+        if self.due:
+            self._at(state, control, kwargs["model"])
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         self._at(state, control, kwargs["model"])

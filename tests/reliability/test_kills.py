@@ -98,21 +98,23 @@ def test_pretraining(forks, tmp_path, record):
     imitation(forks, tmp_path, record, "pretraining", pretraining, seed=2)
 
 
-def test_warm_up(forks, base, tmp_path, record):
-    def warm_up(run, *more):
-        return command(
-            "warmup", "--model", base, "--output_dir", run, "--task.name", "countdown",
-            *(f"--task.countdown.{key}={value}" for key, value in SPACE.items()),
-            "--data.documents", "320", "--data.batch_size", "8", "--data.validation_documents", "64",
-            "--probe.problems", "4", "--probe.samples", "2", "--probe_every", "15", "--checkpoint_every", "6", *more,
-        )  # fmt: skip
+def warming(base, run, *more):
+    """Forty steps of warm-up; the space of problems is small, and each document is one of them."""
+    return command(
+        "warmup", "--model", base, "--output_dir", run, "--task.name", "countdown",
+        *(f"--task.countdown.{key}={value}" for key, value in SPACE.items()),
+        "--data.documents", "160", "--data.batch_size", "4", "--data.validation_documents", "8",
+        "--probe.problems", "4", "--probe.samples", "2", "--probe_every", "15", "--checkpoint_every", "6", *more,
+    )  # fmt: skip
 
-    imitation(forks, tmp_path, record, "warm-up", warm_up, seed=3)
+
+def test_warm_up(forks, base, tmp_path, record):
+    imitation(forks, tmp_path, record, "warm-up", lambda run, *more: warming(base, run, *more), seed=3)
 
 
 def test_evaluation(forks, undisturbed, tmp_path, record):
     def line(run, resume=False):
-        return evaluation(run, "--num_samples", "24", "--max_rows", "16", problems=12)
+        return evaluation(run, "--num_samples", "8", "--max_rows", "64", problems=6)
 
     def fresh(number):
         return shutil.copytree(undisturbed, tmp_path / f"run_{number}", dirs_exist_ok=True)
@@ -141,7 +143,7 @@ def test_two_commands_at_once(forks, base, undisturbed, tmp_path, record, loop):
     run = tmp_path / "run"
     if loop == "evaluation":
         shutil.copytree(undisturbed, run)
-        line = evaluation(run, "--num_samples", "24", problems=12)
+        line = evaluation(run, "--num_samples", "16", problems=6)
         lock, again = run / "eval" / ".lock", line
     else:
         line = (
@@ -175,16 +177,14 @@ def test_sigterm_from_outside(forks, base, undisturbed, tmp_path, record, loop):
     run = tmp_path / "run"
     if loop == "evaluation":
         shutil.copytree(undisturbed, run)
-        line = again = evaluation(run, "--num_samples", "64", "--max_rows", "4", problems=16)
+        line = again = evaluation(run, "--num_samples", "16", "--max_rows", "16", problems=6)
         ready = lambda: list((run / "eval").rglob("samples"))  # noqa: E731
     elif loop == "training":
         line = training(base, run, *OFTEN)
         again, ready = [*line, "--resume=true"], (run / "train.jsonl").exists
     else:
-        line = command("pretrain_base", "--output_dir", run, *PRETRAIN, *SHORT) if loop == "pretraining" else command(
-            "warmup", "--model", base, "--output_dir", run, "--task.name", "countdown", "--checkpoint_every", "1",
-            *(f"--task.countdown.{key}={value}" for key, value in SPACE.items()), "--probe.problems", "4",
-        )  # fmt: skip
+        pretraining = command("pretrain_base", "--output_dir", run, *PRETRAIN, *SHORT)
+        line = pretraining if loop == "pretraining" else warming(base, run)
         again, ready = [*line, "--resume=true"], (run / "lightning" / "last.ckpt").exists
     pid = forks.start(line, tmp_path / "log")
     while not ready():

@@ -256,9 +256,9 @@ def test_curves_are_mended_from_the_records(tmp_path):
         restore_curves(run, writer, 3, "rl_step", {"train/reward": "reward"})
         writer.close()
     read = events(tmp_path / "tb")
-    for tag in ("entropy/final_nats", "entropy/layer_01_nats", "entropy_reference_raw/intermediate_nats"):
+    for tag in ("entropy/final_nats", "with_norm_own/layer_01_nats", "entropy_reference_raw/intermediate_nats"):
         assert [point.step for point in read.Scalars(tag)] == [0, 2], tag
-    assert [point.value for point in read.Scalars("entropy/layer_01_nats")] == [1.0, 3.0]
+    assert [point.value for point in read.Scalars("with_norm_own/layer_01_nats")] == [1.0, 3.0]
     assert [(point.step, point.value) for point in read.Scalars("train/reward")] == [(1, 1 / 8), (2, 1 / 4), (3, 3 / 8)]
     assert [image.step for image in read.Images("entropy/layers_by_checkpoint")] == [0, 2]
     assert len(read.Tensors("custom_scalars__config__")) == 1

@@ -73,7 +73,7 @@ def start(model, depth=8, **options):
     return LLM(str(model), **{**settings, **options}, **engine_args(str(model), depth=depth))
 
 
-def compare(llm, model64, prompts, think, new_tokens, depth=8):
+def compare(llm, model64, prompts, think, new_tokens, depth=8, without=()):
     """Sample every kind that an engine of this depth has at every prompt, in one batch; the largest error of log q by
     kind, of what was drawn and of all, and where in its distribution each token fell."""
     layers = model64.config.num_hidden_layers
@@ -81,7 +81,7 @@ def compare(llm, model64, prompts, think, new_tokens, depth=8):
     every = {
         name: kind
         for name, kind in kinds(layers).items()
-        if kind.led is None or Settings(kind.led).deepest(limits) <= depth
+        if name not in without and (kind.led is None or Settings(kind.led).deepest(limits) <= depth)
     }
     asked = [(prompt, name) for prompt in prompts for name in every]
     random.Random(0).shuffle(asked)

@@ -48,8 +48,8 @@ def test_a_colocated_grpo_step_with_led_rollouts(tmp_path, monkeypatch):
         output_dir=str(tmp_path), per_device_train_batch_size=16, num_generations=8, max_completion_length=40,
         learning_rate=0.0, max_steps=1, report_to=[], save_strategy="no", bf16=False, use_cpu=True, temperature=1.0,
         top_p=1.0, top_k=0, use_vllm=True, vllm_mode="colocate", vllm_gpu_memory_utilization=0.1,
-        vllm_max_model_length=128, vllm_importance_sampling_mode=IMPORTANCE, activation_checkpointing=False,
-        generation_kwargs=generation_kwargs("colocate", "countdown"),
+        vllm_max_model_length=128, vllm_importance_sampling_mode=IMPORTANCE,
+        generation_kwargs=generation_kwargs("colocate", "countdown"), gradient_checkpointing=False,
     )  # fmt: skip
     with with_led(generation, BASE, dtype="float32", enforce_eager=True):
         trainer = Watched(

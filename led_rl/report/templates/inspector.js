@@ -63,7 +63,7 @@ class Inspector {
   side(view, side) {
     const tokens = node("div", { class: "tokens", role: "group", "aria-label": `tokens of ${this.content.arms[view.arm]}` });
     this.buttons.push(view.tokens.map((token, at) => {
-      const kinds = ["token", token.x ? "explored" : "", token.d ? "decision" : "", token.a ? "answering" : "", at === this.first ? "first" : ""];
+      const kinds = ["token", token.x ? "explored" : "", token.d ? "decision" : "", token.j === null ? "answering" : "", at === this.first ? "first" : ""];
       const button = node("button", { type: "button", class: kinds.filter(Boolean).join(" "), tabindex: "-1",
         css: { "--heat": Math.round(Math.min(1, token.h / 1.2) * 80) } }, visible(this.text(token.t)));
       button.addEventListener("pointerenter", () => this.show(side, at));
@@ -88,26 +88,27 @@ class Inspector {
     const view = this.shown[side], token = view.tokens[at];
     const place = token.d === undefined ? "" : token.d ? `a choice (${this.text(token.k)}; legal: ${token.g.map((one) => this.text(one)).join(" ")})` : `forced (${this.text(token.k)})`;
     const facts = [
-      `token ${at + 1} of ${view.length_tokens}`, place, `entropy ${token.h} nats`, `p1 ${token.m}`, `its probability ${token.p}`, `log q ${token.q}`,
-      token.x ? "explored: drawn from LED's e" : "not explored", token.a ? "after the thinking: LED does not act" : `LED's sum stops at layer ${token.j}`];
+      `token ${at + 1} of ${view.length_tokens}`, place, `entropy ${token.h} nats`, `p1 ${token.m}`, `log q ${token.q}`,
+      token.x ? "explored: drawn from LED's e" : "not explored",
+      token.j === null ? "LED does not act here" : `LED explores with probability ${token.c}, with layers down to ${token.j}`];
     this.layers.replaceChildren(
       node("div", { class: "row" }, node("b", {}, visible(this.text(token.t)), ""), node("span", { class: "soft" }, `${this.content.arms[view.arm]}: ${facts.filter(Boolean).join(", ")}`)),
-      token.l ? this.table(view, token) : node("p", { class: "missing" }, "No table of layers was kept for this token: the final layer was sure, and the file is bounded."));
-    this.layers.dataset.stop = token.a ? "" : String(token.j);
+      token.l ? node("div", { class: "tables" }, this.table(view, token), this.choices(token)) : node("p", { class: "missing" }, "No table of layers was kept for this token: the final layer was sure, and the file is bounded."));
+    this.layers.dataset.stop = token.j === null ? "" : String(token.j);
   }
 
   table(view, token) {
     const rows = token.l.map((layer, index) => ({ layer, number: index + 1 })).reverse();
     const top = Math.max(...token.l.map((layer) => layer.length / 2));
     return node("div", {}, node("div", { class: "scroll" }, node("table", {},
-      node("thead", {}, node("tr", {}, node("th", { class: "text" }, "layer"), node("th", {}, "H(c)"),
+      node("thead", {}, node("tr", {}, node("th", { class: "text" }, "layer"), node("th", {}, "nats"),
         ...Array.from({ length: top }, (_, rank) => node("th", { class: "text" }, rank ? `${rank + 1}` : "most probable")))),
       node("tbody", {}, ...rows.map(({ layer, number }) => {
         const depth = view.window.indexOf(number);
-        const stop = !token.a && number === token.j;
+        const stop = number === token.j;
         const row = node("tr", { class: [depth >= 0 ? "in-window" : "", stop ? "stop" : ""].filter(Boolean).join(" "), "data-layer": String(number) },
           node("td", { class: "text" }, stop ? `${number}  j*` : String(number)),
-          node("td", {}, depth >= 0 ? String(token.c[depth]) : ""));
+          node("td", {}, token.n[number - 1].toPrecision(3)));
         for (let rank = 0; rank < layer.length / 2; rank++) {
           const [text, p] = [layer[2 * rank], layer[2 * rank + 1]];
           row.append(node("td", { class: text === token.t ? "top drawn" : "top" }, visible(this.text(text)), node("span", { class: "ci" }, ` ${p < 0.001 ? "<0.001" : p.toPrecision(2)}`),
@@ -115,7 +116,18 @@ class Inspector {
         }
         return row;
       })))),
-      node("p", { class: "note" }, `Shaded: the layers LED draws on, final first. H(c): entropy in nats of the sum of layers down to this one, over the top ${this.content.support} tokens; LED explores with the sum where it is largest (j*). Probabilities at T = ${this.content.temperature}, read ${this.content.final_norm ? "through" : "without"} the final norm. Underlined: the token that was drawn.`));
+      node("p", { class: "note" }, `Shaded: the layers LED draws on. j*: LED adds up the layers from the last one down to this one, where the sum over its top ${this.content.support} tokens is the most undecided. Probabilities at T = ${this.content.temperature}, read ${this.content.final_norm ? "through" : "without"} the final norm; nats: the layer's entropy. Underlined: the token that was drawn.`));
+  }
+
+  choices(token) {
+    const rows = [];
+    for (let at = 0; at < token.s.length; at += 4) rows.push(token.s.slice(at, at + 4));
+    return node("div", { class: "choices" }, node("div", { class: "scroll" }, node("table", {},
+      node("thead", {}, node("tr", {}, ...["LED's choices", "final layer", "exploring", "LED"].map((name, column) => node("th", { class: column ? "" : "text" }, name)))),
+      node("tbody", {}, ...rows.map(([text, ...shares]) => node("tr", {},
+        node("td", { class: text === token.t ? "top drawn" : "top" }, visible(this.text(text))),
+        ...shares.map((share) => node("td", {}, share < 0.0005 ? "<0.001" : share.toFixed(3)))))))),
+      node("p", { class: "note" }, "Shares among LED's top tokens: exploit (the final layer), explore, and the mixture that LED draws from."));
   }
 
   jump(kind) {
