@@ -97,6 +97,8 @@ def test_what_was_graded_wrongly(bug):
         (r"\text{east}", "west", "wrong"),
         ("6abc", "7abc", "wrong"),
         ("7", "x+y", "wrong"),
+        ("12:30", "12:30", "correct"),  # identical text is equal, whether it can be read or not
+        ("12:30", "2:5", "unparsable"),
         ("7", "7''", "unparsable"),
         ("7", "+".join(["1"] * 300), "unparsable"),
         ("7", "1" * (4 * MAX_CHARS + 1), "unparsable"),
