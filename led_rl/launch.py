@@ -6,8 +6,10 @@ from the first, SLURM starts one a task. The first alone claims the run folder a
 
 import os
 import socket
+import time
 
 _RANK = ("RANK", "LOCAL_RANK", "SLURM_PROCID")
+LAUNCH = "LED_RL_LAUNCH"
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
@@ -29,8 +31,25 @@ def processes() -> int:
     return int(os.environ.get("WORLD_SIZE") or 1)
 
 
-def launch_id() -> str:
-    """What the processes of one launch share, and no two launches at one time: the address they meet at."""
+def new_launch_id() -> str:
+    """What the first process of a launch calls it.
+
+    Where a launcher started all processes, that is the address they meet at, which no two launches share at one time.
+    A process on its own may still start others (Lightning does, and chooses the address only then): for those the name
+    has to be put into the environment, under `LAUNCH`, before it does.
+    """
+    return (
+        _meeting_point() if os.environ.get("MASTER_PORT") else f"{socket.gethostname()}/{os.getpid()}/{time.time_ns()}"
+    )
+
+
+def launch_ids() -> set[str]:
+    """What the first process of this one's launch may have called it."""
+    given = os.environ.get(LAUNCH)
+    return {_meeting_point(), *([given] if given else [])}
+
+
+def _meeting_point() -> str:
     address, port = os.environ.get("MASTER_ADDR", ""), os.environ.get("MASTER_PORT", "")
     if address in (*_LOOPBACK, ""):
         address = socket.gethostname()

@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from led_rl.errors import UserError
-from led_rl.launch import is_first, launch_id
+from led_rl.launch import LAUNCH, is_first, launch_ids, new_launch_id
 from led_rl.links import refuse_links
 from led_rl.signals import Terminated
 from led_rl.storage import storage_faults
@@ -90,17 +90,18 @@ def _lead(folder: Path, purpose: str) -> Iterator[None]:
             )
         os.ftruncate(handle, 0)  # before anything else, or a follower would take an earlier holder for its own
         _wait_for_followers(folder)
-        mine = {
+        mine: dict[str, Any] = {
             "purpose": purpose,
             "pid": os.getpid(),
             "host": platform.node(),
             "started": datetime.now(UTC).isoformat(timespec="seconds"),
             "command": shlex.join([Path(sys.executable).name, *sys.argv]),
-            "launch": launch_id(),
+            "launch": new_launch_id(),
         }
         _write(handle, mine)
         try:
-            yield
+            with _named_in_environment(mine["launch"]):
+                yield
         except Terminated:
             _write(handle, mine | {"ended": True})
             raise
@@ -110,8 +111,22 @@ def _lead(folder: Path, purpose: str) -> Iterator[None]:
 
 
 @contextmanager
+def _named_in_environment(launch: str) -> Iterator[None]:
+    """The launch's name, where the processes that this one starts find it."""
+    before = os.environ.get(LAUNCH)
+    os.environ[LAUNCH] = launch
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[LAUNCH]
+        else:
+            os.environ[LAUNCH] = before
+
+
+@contextmanager
 def _follow(folder: Path, limit_s: float = 600.0) -> Iterator[None]:
-    mine, parent, end = launch_id(), os.getppid(), time.monotonic() + limit_s
+    mine, parent, end = launch_ids(), os.getppid(), time.monotonic() + limit_s
     while not _led_by(folder, mine):
         if os.getppid() != parent:
             os._exit(ORPHANED)
@@ -128,7 +143,7 @@ def _follow(folder: Path, limit_s: float = 600.0) -> Iterator[None]:
         while not left.wait(WATCH_S):
             if not _led_by(folder, mine):
                 last = _read(folder)
-                if last.get("launch") == mine and last.get("ended"):
+                if last.get("launch") in mine and last.get("ended"):
                     return
                 sys.stderr.write(f"{folder}: the first process of this launch has ended, so this one ends too\n")
                 os._exit(ORPHANED)
@@ -155,9 +170,9 @@ def _wait_for_followers(folder: Path) -> None:
         _close(handle)
 
 
-def _led_by(folder: Path, launch: str) -> bool:
-    """Whether the folder is locked, and by this launch."""
-    if _read(folder).get("launch") != launch:
+def _led_by(folder: Path, launches: set[str]) -> bool:
+    """Whether the folder is locked, and by the launch of one of these names."""
+    if _read(folder).get("launch") not in launches:
         return False
     handle = _opened(folder / FILE)
     try:

@@ -82,7 +82,7 @@ def test_grpo_under_torchrun(base, tmp_path, record):
 
 def test_an_evaluation_of_two_processes(undisturbed, tmp_path, record):
     run, log = shutil.copytree(undisturbed, tmp_path / "run"), tmp_path / "log"
-    line = evaluation(run, "--num_samples", "16", "--max_rows", "8", "--devices", "2", problems=6)
+    line = evaluation(run, "--num_samples", "16", "--max_rows", "16", "--devices", "2", problems=6)
     process = started(line, log, tmp_path)
     wait_for(lambda: list((run / "eval").rglob("*rank1.jsonl")), process, log)
     others = below(process.pid)

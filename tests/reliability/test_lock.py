@@ -1,6 +1,7 @@
 """One writer a folder. The review's bugs: two resumes doubled train.jsonl, two evaluations sampled everything twice,
 and rank 1 of a launch whose rank 0 was killed wrote on (83,355 samples twice)."""
 
+import json
 import os
 import select
 import signal
@@ -103,6 +104,23 @@ def test_other_ranks_wait_for_rank_0_and_end_when_it_is_killed(tmp_path, process
             assert process.returncode == 0
 
 
+def test_a_process_that_the_first_one_starts_itself_knows_its_launch(tmp_path):
+    """Lightning starts the others from the first, after it holds the folder, and chooses the port only then: they
+    waited for a launch of that port for ten minutes, and every evaluation of two processes with them."""
+    environment = {name: value for name, value in os.environ.items() if name not in ("RANK", "MASTER_PORT")}
+    code = HOLD.replace('print("in", flush=True)', """import os, subprocess
+        environment = {**os.environ, "LOCAL_RANK": "1", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "4711"}
+        if "LOCAL_RANK" not in os.environ:
+            subprocess.run([sys.executable, "-c", pathlib.Path(sys.argv[2]).read_text(), *sys.argv[1:]],
+                           env=environment, check=True, timeout=10)
+        print("in", flush=True)""")  # fmt: skip
+    (tmp_path / "code.py").write_text(code)
+    line = [sys.executable, "-c", code, str(tmp_path / "run"), str(tmp_path / "code.py")]
+    done = subprocess.run(line, env=environment, input="\n\n", capture_output=True, text=True, timeout=30)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == ["in", "out", "in", "out"]
+
+
 def test_a_new_launch_waits_until_the_ranks_of_a_killed_one_are_gone(tmp_path, processes):
     """Started in the same moment, with the same port, as a scheduler does it."""
     first, other = start(tmp_path / "run"), start(tmp_path / "run", 1)
@@ -123,7 +141,7 @@ def test_ended_by_an_error_or_a_signal_it_is_free_again(tmp_path):
         with pytest.raises(error), hold(tmp_path / "run", "training"):
             raise error()
     with hold(tmp_path / "run", "training"):
-        assert (tmp_path / "run" / ".lock").read_text().count(str(os.getpid())) == 1
+        assert json.loads((tmp_path / "run" / ".lock").read_text())["pid"] == os.getpid()
 
 
 def test_a_link_in_the_place_of_the_lock_is_not_followed(tmp_path):
