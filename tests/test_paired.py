@@ -221,7 +221,7 @@ def test_the_base_of_a_run_counts_where_its_step_0_is_not_evaluated(tiny_run, th
 def test_a_model_without_a_run_has_no_base(tiny_run, tmp_path):
     base = tiny_run.config()["model"]
     task = {"task": config_task()}
-    with pytest.raises(ValueError, match=r"'explore_base_countdown' runs .* belongs to no run that records its base"):
+    with pytest.raises(ValueError, match=r"'explore_base_countdown' needs .* belongs to no run that records its base"):
         evaluate(config_of(base, "explore_base_countdown", output_dir=str(tmp_path / "out"), **task))
 
 
