@@ -51,15 +51,7 @@ def extended_record(
     UserError where the folder holds samples that were drawn under other settings or from other weights.
     """
     before = check_record(plan, settings)
-    models: dict[str, ModelRecord] = dict(before["models"]) if before else {}
-    for target in dict.fromkeys([*plan.targets.models, *([plan.base] if plan.base else [])]):
-        now: ModelRecord = {"source": target.source, "fingerprint": fingerprint(target.source)}
-        if target.checkpoint in models and models[target.checkpoint]["fingerprint"] != now["fingerprint"]:
-            raise UserError(
-                f"{plan.eval_dir} holds samples of other weights under the name {target.checkpoint!r}: "
-                "remove that folder, or give another --output_dir"
-            )
-        models[target.checkpoint] = now
+    models: dict[str, ModelRecord] = {**(before["models"] if before else {}), **_models(plan)}
     arms: Sequence[Arm] = plan.arms
     record: dict[str, Any] = {
         **settings,
@@ -75,7 +67,8 @@ def extended_record(
 
 
 def check_record(plan: Plan, settings: dict[str, Any]) -> EvalRecord | None:
-    """The record that the folder holds, None if it holds none; UserError if it was made under other settings."""
+    """The record that the folder holds, None if it holds none; UserError if it was made under other settings or from
+    other weights. To be asked before processes are started: one that is refused alone leaves the others waiting."""
     path = plan.eval_dir / "eval.json"
     if not path.exists():
         return None
@@ -86,7 +79,19 @@ def check_record(plan: Plan, settings: dict[str, Any]) -> EvalRecord | None:
                 f"{plan.eval_dir} holds samples with {key}={before.get(key)!r}, and {value!r} is asked for: "
                 "give the same settings, or another --output_dir"
             )
+    for name, now in _models(plan).items():
+        if name in before["models"] and before["models"][name]["fingerprint"] != now["fingerprint"]:
+            raise UserError(
+                f"{plan.eval_dir} holds samples of other weights under the name {name!r}: remove that folder, or give "
+                "another --output_dir"
+            )
     return before
+
+
+def _models(plan: Plan) -> dict[str, ModelRecord]:
+    """The models of this evaluation by name, with their weights' fingerprints."""
+    targets = dict.fromkeys([*plan.targets.models, *([plan.base] if plan.base else [])])
+    return {one.checkpoint: {"source": one.source, "fingerprint": fingerprint(one.source)} for one in targets}
 
 
 def record_problems(eval_dir: Path, task: Task, problems: Sequence[Problem]) -> None:
