@@ -57,7 +57,10 @@ class Command(Generic[Config]):
         plain: dict[str, Any] = {}
         try:
             if {"-h", "--help"} & set(arguments):
-                print(self.help(arguments))
+                try:
+                    print(self.help(arguments), flush=True)
+                except BrokenPipeError:  # `--help | head` has read enough
+                    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
                 return 0
             rest = [argument for argument in arguments if argument != DRY_RUN]
             if len(rest) < len(arguments) and self.rehearse is None:
