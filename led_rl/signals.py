@@ -8,6 +8,8 @@ A training loop postpones it for its whole length and asks `stop.requested` afte
 postponed. Imports nothing heavy.
 """
 
+import atexit
+import gc
 import shlex
 import signal
 import sys
@@ -33,6 +35,8 @@ class Stop:
 
     def __init__(self) -> None:
         self.requested = False
+        self.nothing_to_lose = False
+        """Set within a postponed block while there is nothing to finish: then SIGTERM is not postponed after all."""
         self._postponed = 0
 
     def install(self) -> None:
@@ -53,7 +57,7 @@ class Stop:
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         again, self.requested = self.requested, True
-        if again or not self._postponed:
+        if again or self.nothing_to_lose or not self._postponed:
             raise Terminated
 
 
@@ -64,6 +68,9 @@ def termination() -> Iterator[Stop]:
     stop.install()
     try:
         yield stop
+    except Terminated:
+        atexit.register(gc.freeze)  # or Python looks through all of torch for garbage before it ends, for seconds
+        raise
     finally:
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, before if before is not None else signal.SIG_DFL)

@@ -16,11 +16,22 @@ class StopCallback(TrainerCallback):
 
     At a step where no checkpoint was due, it goes into `interrupted/`. A rollout that feeds several steps is used up
     first, for what is left of it is not saved. Stands after the callback that completes checkpoints and before the
-    probe, which is made up for on resume.
+    probe and the watch: between a whole checkpoint and the next step, where those take their time, a process on its own
+    leaves at once, and they are made up for on resume. (One of several would leave the others waiting.)
     """
 
     def __init__(self, run: RunFolder, stop: Stop) -> None:
         self.run, self.stop, self.stopping = run, stop, False
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        self._between_steps(args)
+
+    def on_step_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        self.stop.nothing_to_lose = False
 
     def on_step_end(self, args: Any, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         rollout_batches = args.steps_per_generation * args.num_iterations
@@ -33,6 +44,17 @@ class StopCallback(TrainerCallback):
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         if self.stopping:
+            raise Terminated
+        self._between_steps(args)
+
+    def on_train_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        self.stop.nothing_to_lose = False
+
+    def _between_steps(self, args: TrainingArguments) -> None:
+        self.stop.nothing_to_lose = args.world_size == 1
+        if self.stop.requested and self.stop.nothing_to_lose:
             raise Terminated
 
 

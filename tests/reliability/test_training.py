@@ -17,6 +17,7 @@ from torch.utils.tensorboard import SummaryWriter
 import led_rl.rl.train
 from led_rl.errors import UserError
 from led_rl.lock import hold
+from led_rl.probe.entropy import EntropyProbe
 from led_rl.probe.tensorboard import restore_curves, show
 from led_rl.records import append_jsonl, read_json, read_jsonl, write_jsonl
 from led_rl.rl.finite import FiniteCallback
@@ -73,6 +74,28 @@ def test_sigterm_saves_and_leaves_and_the_run_goes_on_as_before(base, undisturbe
     assert f"SIGTERM: step {step} is saved; go on with: " in caplog.text
     assert caplog.text.rstrip().endswith("--resume")
     assert "rl_steps" not in read_json(run / "run.json")["sessions"][-1]
+    here(training(base, run, *OFTEN, "--resume=true"))
+    same(run, undisturbed)
+
+
+@pytest.mark.parametrize("after", [0, 8])
+def test_sigterm_in_the_probe_leaves_at_once(base, undisturbed, tmp_path, caplog, monkeypatch, after):
+    """The probe and the watch take many steps' time on a busy machine; their checkpoint is whole, so none waits."""
+    run, measure, sent = tmp_path / "run", EntropyProbe.measure, []
+
+    def endless(probe, lens):
+        if (run / f"checkpoint-{after}").exists() or after == 0:
+            sent.append(time.monotonic())
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(60)
+        return measure(probe, lens)
+
+    with monkeypatch.context() as patch, pytest.raises(SystemExit) as stopped:
+        patch.setattr(EntropyProbe, "measure", endless)
+        here(training(base, run, *OFTEN))
+    assert stopped.value.code == 143
+    assert time.monotonic() - sent[0] < 10
+    assert "is saved; go on with: " in caplog.text
     here(training(base, run, *OFTEN, "--resume=true"))
     same(run, undisturbed)
 
