@@ -143,7 +143,7 @@ def test_two_commands_at_once(forks, base, undisturbed, tmp_path, record, loop):
     run = tmp_path / "run"
     if loop == "evaluation":
         shutil.copytree(undisturbed, run)
-        line = evaluation(run, "--num_samples", "16", problems=6)
+        line = evaluation(run, "--num_samples", "64", "--max_rows", "32", problems=6)  # long enough to be met
         lock, again = run / "eval" / ".lock", line
     else:
         line = (
