@@ -79,8 +79,17 @@ def _shown(value: Any) -> str:
     """A value as it is typed; nothing where there is none."""
     if value is None or value == {}:
         return ""
-    text: str = yaml.safe_dump(value, default_flow_style=True, width=10_000).strip().removesuffix("...").strip()
-    return f"`{text}`"
+    text: str = yaml.safe_dump(_said(value), default_flow_style=True, width=10_000)
+    return f"`{text.strip().removesuffix('...').strip()}`"
+
+
+def _said(value: Any) -> Any:
+    """Without the empty fields of a list's items, which jsonargparse fills in once it has parsed, and not before."""
+    if isinstance(value, list):
+        return [_said(item) for item in value]
+    if isinstance(value, Mapping):
+        return {key: _said(item) for key, item in value.items() if item not in (None, "", {})}
+    return value
 
 
 if __name__ == "__main__":

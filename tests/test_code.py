@@ -11,6 +11,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import zlib
@@ -750,6 +751,51 @@ for name in "pip", "setuptools", "numpy", "yaml":
         pass
 """
     assert witness(source, "\n".join(full)) == ["True"] * len(full)
+
+
+_LOOKS_AROUND = """
+import json, os, sys
+from led_rl.tasks.frames import send
+from led_rl.tasks.jail_walls import confine
+
+def attempt(call, *arguments):
+    try:
+        call(*arguments)
+    except OSError:
+        return False
+    return True
+
+def inside(_):
+    sys.path.extend(sys.argv[1:])
+    import one_of_ours, another_of_ours
+    top = "/tmp/" + sys.argv[1].split("/")[2]
+    done = [
+        attempt(os.rename, top, "/tmp/elsewhere"),
+        attempt(os.mkdir, top + "/new"),
+        attempt(os.unlink, one_of_ours.__file__),
+        attempt(os.mkdir, "/tmp/own"),
+    ]
+    send(1, b"A", json.dumps(done).encode())
+    os._exit(0)
+
+confine(inside, 5, sys.argv[1:])
+"""
+
+
+@pytest.mark.skipif(os.path.realpath("/tmp") != "/tmp", reason="/tmp is a link here")
+def test_packages_of_an_environment_in_tmp_are_seen_and_held():
+    """CI's environment is in /tmp, where the jail's own /tmp hid reasoning-gym from the process that scores."""
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
+        os.chmod(folder, 0o755)
+        packages = [f"{folder}/lib/site-packages", f"{folder}/lib64/site-packages"]
+        for path, name in zip(packages, ("one_of_ours", "another_of_ours"), strict=True):
+            os.makedirs(path)
+            Path(path, f"{name}.py").touch()
+        command = [sys.executable, "-c", _LOOKS_AROUND, *packages]
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT) as process:
+            output = process.stdout.read()  # to its end; stdin stays open until then: closing it ends the jail
+        assert b"[false, false, false, true]" in output, output
+        assert Path(packages[0], "one_of_ours.py").exists()
 
 
 def test_the_table_of_calls_is_the_kernels():

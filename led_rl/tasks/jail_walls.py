@@ -194,14 +194,11 @@ def _lock_in(libc: ctypes.CDLL, account: int | None, libraries: Sequence[str]) -
         if path not in libraries:
             _tmpfs(libc, f"/jail{path}", 1 << 12)
             _read_only(libc, f"/jail{path}", 0)
-    for path in libraries:
-        if not os.path.isdir(f"/jail{path}"):
-            os.makedirs(f"/jail{path}")
-            _show(libc, path)
-    processes = _processes(libc)
-    _call("unmounting the old root", libc.umount2(b"/old", _DETACH))
     _tmpfs(libc, "/jail/tmp", _TMP_BYTES)
     os.chmod("/jail/tmp", 0o1777)
+    _show_libraries(libc, [path for path in libraries if not os.path.isdir(f"/jail{path}")])
+    processes = _processes(libc)
+    _call("unmounting the old root", libc.umount2(b"/old", _DETACH))
     _read_only(libc, "/", 0)
     # The kernel makes no user namespace for a process whose root is not its mount namespace's, as a chroot's is not.
     os.chroot("/jail")
@@ -229,6 +226,22 @@ def _packages() -> list[str]:
     kinds = ("python3*/site-packages", "python3*/dist-packages")
     found = [path for folder in system_folders() for kind in kinds for path in glob.glob(f"/jail{folder}/{kind}")]
     return sorted({os.path.realpath(path).removeprefix("/jail") for path in found if os.path.isdir(path)})
+
+
+def _show_libraries(libc: ctypes.CDLL, paths: Sequence[str]) -> None:
+    """Folders of packages. A virtual environment may be in /tmp, which is for programs to write to: what leads to it is
+    then a file system of its own, read-only in the end, so no program can put anything in its place."""
+    ways = []
+    for path in paths:
+        _, top, *below = path.split("/")
+        if top == "tmp" and below and (way := f"/jail/tmp/{below[0]}") not in ways:
+            os.mkdir(way)
+            _tmpfs(libc, way, 1 << 12)
+            ways.append(way)
+        os.makedirs(f"/jail{path}", exist_ok=True)
+        _show(libc, path)
+    for way in ways:
+        _read_only(libc, way, 0)
 
 
 def _processes(libc: ctypes.CDLL) -> int | None:
