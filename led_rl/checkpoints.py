@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from led_rl.errors import UserError
-from led_rl.records import Row, write_json
+from led_rl.records import JsonObject, write_json
 
 _LOG = logging.getLogger(__name__)
 
@@ -153,7 +153,7 @@ def _files(folder: Path) -> Iterator[tuple[str, Path]]:
             yield path.relative_to(folder).as_posix(), path
 
 
-def _object(path: Path) -> Row | None:
+def _object(path: Path) -> JsonObject | None:
     """The JSON object in a file, None where it is missing or torn."""
     try:
         value = json.loads(path.read_text(encoding="utf-8"))

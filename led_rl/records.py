@@ -17,7 +17,8 @@ from typing import Any, BinaryIO
 
 from led_rl.errors import UserError
 
-Row = dict[str, Any]
+JsonObject = dict[str, Any]
+"""As it is: settings, a benchmark's own rows, rows in the making. `led_rl.schema` says what each file holds."""
 
 
 def write_text(path: Path | str, text: str) -> None:
@@ -52,7 +53,7 @@ def write_json(path: Path | str, value: Mapping[str, Any]) -> None:
         write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
-def read_json(path: Path | str) -> Row:
+def read_json(path: Path | str) -> JsonObject:
     """Read one JSON object. ValueError, naming the file, if it is not one."""
     try:
         data = Path(path).read_bytes()
@@ -86,12 +87,12 @@ def append_jsonl(path: Path | str, rows: Iterable[Mapping[str, Any]]) -> None:
         os.fsync(file.fileno())
 
 
-def read_jsonl(path: Path | str) -> list[Row]:
+def read_jsonl(path: Path | str) -> list[JsonObject]:
     """Rows of a JSONL file, [] if there is none. A torn last line is dropped; a bad line elsewhere is a ValueError."""
     return list(iter_jsonl(path))
 
 
-def iter_jsonl(path: Path | str) -> Iterator[Row]:
+def iter_jsonl(path: Path | str) -> Iterator[JsonObject]:
     """As `read_jsonl`, a row at a time."""
     for number, line in iter_lines(path):
         try:

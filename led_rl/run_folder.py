@@ -30,7 +30,7 @@ import yaml
 from led_rl.checkpoints import Checkpoint, checkpoints, to_resume
 from led_rl.errors import UserError
 from led_rl.launch import processes
-from led_rl.records import Row, read_json, read_jsonl, write_json, write_jsonl, write_text
+from led_rl.records import JsonObject, read_json, read_jsonl, write_json, write_jsonl, write_text
 from led_rl.yaml_files import read_yaml
 
 PACKAGES = (
@@ -114,7 +114,7 @@ class RunFolder:
         before = _flat(_settled(defaults or {})) | _flat(self.config())
         return sorted(key for key in now.keys() | before.keys() if now.get(key, missing) != before.get(key, missing))
 
-    def finished(self, fact: str) -> Row | None:
+    def finished(self, fact: str) -> JsonObject | None:
         """The record of the session that ended the run: one that has this fact. None if the run has not ended, or has
         lost a checkpoint since, which going on makes again."""
         sessions = read_json(self.record_file)["sessions"] if self.record_file.exists() else []
@@ -156,7 +156,7 @@ class RunFolder:
         record["sessions"][-1] |= facts
         write_json(self.record_file, record)
 
-    def config(self) -> Row:
+    def config(self) -> JsonObject:
         """The configuration the run was begun with. ValueError if there is none."""
         if not self.config_file.exists():
             raise UserError(f"{self.path} has no config.yaml: it is not a run folder of led_rl")
@@ -170,7 +170,7 @@ class RunFolder:
                 write_jsonl(path, [row for row in rows if row.get(key, 0) <= step])
 
 
-def provenance(seeds: Mapping[str, int]) -> Row:
+def provenance(seeds: Mapping[str, int]) -> JsonObject:
     """What made a record: command, git sha, versions, seeds, machine, time."""
     return {
         "command": command_line(sys.argv[1:]),
@@ -237,7 +237,7 @@ def _processor() -> str:
     )
 
 
-def _settled(options: Mapping[str, Any]) -> Row:
+def _settled(options: Mapping[str, Any]) -> JsonObject:
     """What makes a run what it is: not where it lies, whether this session goes on with it, or what its user allows."""
     return {key: value for key, value in options.items() if key not in ("resume", "output_dir", "consent")}
 

@@ -1,5 +1,7 @@
 """What every record holds: the keys of each JSON and JSONL file that led_rl writes, with their units, and their reader.
 
+One long file, since a reader looks all keys up in one place; `page` makes the documentation of them.
+
 `read_rows` and `read_record` check keys and types as they read, and an error names the file and the line. Records that
 were made before a key existed are filled in here and nowhere else. `python -m led_rl.schema` prints docs/records.md.
 Fractions lie in 0..1; `ci95` is [low, high] of a 95% bootstrap interval, null where one problem gives none.

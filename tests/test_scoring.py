@@ -31,10 +31,10 @@ ARMS = [
 TEMPERATURES = [0.6, 1.0, 1.4]
 PROBLEMS = 5
 
-Row = dict[str, Any]
+JsonObject = dict[str, Any]
 
 
-def sample(problem: int, index: int, correct: bool, **cell: Any) -> Row:
+def sample(problem: int, index: int, correct: bool, **cell: Any) -> JsonObject:
     return {
         "checkpoint": f"checkpoint-{cell['rl_step']}",
         **cell,
@@ -50,9 +50,9 @@ def sample(problem: int, index: int, correct: bool, **cell: Any) -> Row:
     }
 
 
-def write_evaluation(folder: Path) -> list[Row]:
+def write_evaluation(folder: Path) -> list[JsonObject]:
     rng = np.random.default_rng(0)
-    rows: list[Row] = []
+    rows: list[JsonObject] = []
     write_json(folder / "eval.json", eval_record(N, PROBLEMS))
     for step in STEPS:
         for arm, top_k in ARMS:
@@ -72,7 +72,7 @@ def enumerated(flags: list[bool], k: int) -> float:
     return sum(map(any, draws)) / len(draws)
 
 
-def twin_tables(rows: list[Row]) -> dict[tuple[Any, ...], dict[str, list[float]]]:
+def twin_tables(rows: list[JsonObject]) -> dict[tuple[Any, ...], dict[str, list[float]]]:
     """{(step, arm, top_k, T): {problem: [pass@k for k in KS]}}, by enumeration."""
     flags: dict[Any, dict[str, list[bool]]] = defaultdict(lambda: defaultdict(list))
     for row in rows:
@@ -88,11 +88,11 @@ def columns(differences: list[list[float]]) -> list[float]:
 
 
 @pytest.fixture
-def evaluation(tmp_path: Path) -> tuple[Path, list[Row]]:
+def evaluation(tmp_path: Path) -> tuple[Path, list[JsonObject]]:
     return tmp_path, write_evaluation(tmp_path)
 
 
-def test_results_equal_the_twin(evaluation: tuple[Path, list[Row]]) -> None:
+def test_results_equal_the_twin(evaluation: tuple[Path, list[JsonObject]]) -> None:
     folder, rows = evaluation
     results = score(folder).results
     tables = twin_tables(rows)
@@ -114,7 +114,7 @@ def test_results_equal_the_twin(evaluation: tuple[Path, list[Row]]) -> None:
         assert result["tokens_per_s"] == pytest.approx(sum(row["length_tokens"] for row in own) / (0.5 * len(own)))
 
 
-def test_comparisons_equal_the_twin(evaluation: tuple[Path, list[Row]]) -> None:
+def test_comparisons_equal_the_twin(evaluation: tuple[Path, list[JsonObject]]) -> None:
     folder, rows = evaluation
     comparisons = score(folder).comparisons
     tables = twin_tables(rows)
@@ -146,7 +146,7 @@ def test_comparisons_equal_the_twin(evaluation: tuple[Path, list[Row]]) -> None:
         )
 
 
-def test_slopes_and_changes_equal_the_twin(evaluation: tuple[Path, list[Row]]) -> None:
+def test_slopes_and_changes_equal_the_twin(evaluation: tuple[Path, list[JsonObject]]) -> None:
     folder, rows = evaluation
     scores = score(folder)
     tables = twin_tables(rows)
@@ -167,13 +167,13 @@ def test_slopes_and_changes_equal_the_twin(evaluation: tuple[Path, list[Row]]) -
         assert row["difference"] == pytest.approx(expected, abs=1e-11)
 
 
-def frontier_row(rows: list[Row], *key: Any) -> Row:
+def frontier_row(rows: list[JsonObject], *key: Any) -> JsonObject:
     names = ("rl_step", "arm", "baseline", "temperature")
     (found,) = [row for row in rows if tuple(row[name] for name in names) == key]
     return found
 
 
-def test_frontiers_equal_the_twin(evaluation: tuple[Path, list[Row]]) -> None:
+def test_frontiers_equal_the_twin(evaluation: tuple[Path, list[JsonObject]]) -> None:
     folder, rows = evaluation
     frontiers = score(folder).frontiers
     tables = twin_tables(rows)
@@ -246,7 +246,7 @@ def test_a_frontier_needs_two_temperatures_and_two_samples(tmp_path: Path) -> No
     assert score(tmp_path).frontiers == []
 
 
-def test_frontiers_rest_on_the_problems_of_all_their_points(evaluation: tuple[Path, list[Row]]) -> None:
+def test_frontiers_rest_on_the_problems_of_all_their_points(evaluation: tuple[Path, list[JsonObject]]) -> None:
     """A problem torn from the control at one temperature is missing wherever that frontier is, and only there."""
     folder, _ = evaluation
     before = score(folder).frontiers
@@ -261,7 +261,7 @@ def test_frontiers_rest_on_the_problems_of_all_their_points(evaluation: tuple[Pa
             assert new == old
 
 
-def test_counts_alone_make_every_interval_again(evaluation: tuple[Path, list[Row]]) -> None:
+def test_counts_alone_make_every_interval_again(evaluation: tuple[Path, list[JsonObject]]) -> None:
     """What a study commits: the samples may go, and incomplete problems stay incomplete."""
     folder, _ = evaluation
     path = folder / "samples" / "checkpoint-10" / "top_k_4_0.6.jsonl"
@@ -276,7 +276,7 @@ def test_counts_alone_make_every_interval_again(evaluation: tuple[Path, list[Row
     assert (folder / COUNTS).read_bytes() == data
 
 
-def test_files_hold_what_is_returned_and_rows_are_sorted(evaluation: tuple[Path, list[Row]]) -> None:
+def test_files_hold_what_is_returned_and_rows_are_sorted(evaluation: tuple[Path, list[JsonObject]]) -> None:
     folder, _ = evaluation
     scores = score(folder)
     for name in ("results", "comparisons", "slopes", "changes", "frontiers"):
@@ -285,7 +285,7 @@ def test_files_hold_what_is_returned_and_rows_are_sorted(evaluation: tuple[Path,
     assert keys == sorted(keys)
 
 
-def test_scores_do_not_depend_on_what_else_was_evaluated(evaluation: tuple[Path, list[Row]]) -> None:
+def test_scores_do_not_depend_on_what_else_was_evaluated(evaluation: tuple[Path, list[JsonObject]]) -> None:
     folder, _ = evaluation
     before = score(folder)
     for path in folder.glob("samples/*/led_*.jsonl"):
@@ -296,7 +296,7 @@ def test_scores_do_not_depend_on_what_else_was_evaluated(evaluation: tuple[Path,
     assert after.frontiers
 
 
-def test_incomplete_problems_are_left_out_counted_and_not_paired(evaluation: tuple[Path, list[Row]]) -> None:
+def test_incomplete_problems_are_left_out_counted_and_not_paired(evaluation: tuple[Path, list[JsonObject]]) -> None:
     folder, rows = evaluation
     path = folder / "samples" / "checkpoint-0" / "plain_None_1.0.jsonl"
     kept = [row for row in read_jsonl(path) if not (row["problem_id"] == "p2" and row["sample"] == 1)]
@@ -316,7 +316,7 @@ def test_incomplete_problems_are_left_out_counted_and_not_paired(evaluation: tup
     assert {r["problems"] for r in scores.slopes if r["rl_step"] == 0 and r["arm"] == "plain"} == {PROBLEMS - 1}
 
 
-def test_torn_last_line_costs_only_its_problem(evaluation: tuple[Path, list[Row]]) -> None:
+def test_torn_last_line_costs_only_its_problem(evaluation: tuple[Path, list[JsonObject]]) -> None:
     folder, _ = evaluation
     path = folder / "samples" / "checkpoint-10" / "top_k_4_0.6.jsonl"
     path.write_bytes(path.read_bytes()[:-20])
@@ -324,7 +324,7 @@ def test_torn_last_line_costs_only_its_problem(evaluation: tuple[Path, list[Row]
     assert (row["problems"], row["incomplete_problems"]) == (PROBLEMS - 1, 1)
 
 
-def test_repeated_samples_and_samples_beyond_n_change_nothing(evaluation: tuple[Path, list[Row]]) -> None:
+def test_repeated_samples_and_samples_beyond_n_change_nothing(evaluation: tuple[Path, list[JsonObject]]) -> None:
     folder, _ = evaluation
     before = score(folder)
     path = folder / "samples" / "checkpoint-0" / "dola_None_1.0.jsonl"

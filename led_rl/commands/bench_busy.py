@@ -16,7 +16,7 @@ from led_rl.cli import Command
 from led_rl.commands.bench_grpo import WARM_UP, timed_run
 from led_rl.environment import LIBGOMP_SPINCOUNT, SPINCOUNT
 from led_rl.errors import UserError
-from led_rl.records import Row, write_json
+from led_rl.records import JsonObject, write_json
 from led_rl.run_folder import provenance
 
 HOG = "while True: pass"
@@ -47,8 +47,8 @@ class BusyBenchConfig:
             raise UserError(f"repeats={self.repeats}, hogs={self.hogs}: both must be at least 1")
 
 
-def run(config: BusyBenchConfig, plain: Row) -> None:
-    rows: list[Row] = []
+def run(config: BusyBenchConfig, plain: JsonObject) -> None:
+    rows: list[JsonObject] = []
     for repeat in range(config.repeats):
         for spincount in (SPINCOUNT, LIBGOMP_SPINCOUNT):
             for hogs in (0, config.hogs):

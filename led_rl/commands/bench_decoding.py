@@ -9,7 +9,7 @@ from pathlib import Path
 from led_rl.cli import Command
 from led_rl.errors import UserError
 from led_rl.models.source import check_there
-from led_rl.records import Row, write_json
+from led_rl.records import JsonObject, write_json
 from led_rl.run_folder import provenance
 from led_rl.shipped import MODELS
 
@@ -55,7 +55,7 @@ class DecodingBenchConfig:
             raise UserError("models, dtypes and temperatures: name at least one of each")
 
 
-def run(config: DecodingBenchConfig, plain: Row) -> None:
+def run(config: DecodingBenchConfig, plain: JsonObject) -> None:
     for source in config.models:
         check_there(source)
     from led_rl.decoding.bench import Workload, measure, measure_growth, preset_for
@@ -65,7 +65,7 @@ def run(config: DecodingBenchConfig, plain: Row) -> None:
     from led_rl.tasks import TaskConfig, load_task
 
     repeats = min(config.repeats, 3) if config.quick else config.repeats
-    rows: list[Row] = []
+    rows: list[JsonObject] = []
     for source in config.models:
         for dtype in config.dtypes[:1] if config.quick else config.dtypes:
             policy = load_policy(source, dtype)
@@ -93,7 +93,7 @@ def run(config: DecodingBenchConfig, plain: Row) -> None:
         write_json(config.output, {**provenance({}), "rows": rows})
 
 
-def _print(rows: Sequence[Row]) -> None:
+def _print(rows: Sequence[JsonObject]) -> None:
     cells = [list(COLUMNS)] + [["" if row.get(c) is None else str(row[c]) for c in COLUMNS] for row in rows]
     widths = [max(len(line[i]) for line in cells) for i in range(len(COLUMNS))]
     for line in cells:

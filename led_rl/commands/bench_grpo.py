@@ -17,7 +17,7 @@ from led_rl.cli import Command
 from led_rl.config import typed
 from led_rl.errors import UserError
 from led_rl.matrix import environment as stage_environment
-from led_rl.records import Row, read_jsonl, write_json
+from led_rl.records import JsonObject, read_jsonl, write_json
 from led_rl.run_folder import provenance
 
 WARM_UP = 5
@@ -46,8 +46,8 @@ class GrpoBenchConfig:
             raise UserError(f"repeats={self.repeats}: at least 1")
 
 
-def run(config: GrpoBenchConfig, plain: Row) -> None:
-    rows: list[Row] = []
+def run(config: GrpoBenchConfig, plain: JsonObject) -> None:
+    rows: list[JsonObject] = []
     for repeat in range(config.repeats):
         for rollouts in ("trl", "engine"):
             # TRL's own loss computes equal completions as often as they are there.
@@ -69,7 +69,7 @@ def timed_run(
     options: Mapping[str, Any],
     more: Mapping[str, Any],
     environment: Mapping[str, str] | None = None,
-) -> Row:
+) -> JsonObject:
     """One training run in a process and a folder of its own, which goes when it ends; what its metrics say."""
     with tempfile.TemporaryDirectory() as scratch:
         ours = {

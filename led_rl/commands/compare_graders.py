@@ -6,7 +6,7 @@ from pathlib import Path
 
 from led_rl.cli import Command
 from led_rl.errors import UserError
-from led_rl.records import Row, write_json, write_text
+from led_rl.records import JsonObject, write_json, write_text
 from led_rl.run_folder import provenance
 
 
@@ -23,7 +23,7 @@ class CompareConfig:
     output: str | None = None
 
 
-def run(config: CompareConfig, plain: Row) -> None:
+def run(config: CompareConfig, plain: JsonObject) -> None:
     from led_rl.tasks.grader_comparison import as_markdown, compare, math_verify_grade
     from led_rl.tasks.sources import SOURCES, check_file, from_file
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from led_rl.cli import Command
-from led_rl.records import Row
+from led_rl.records import JsonObject
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class ConvertConfig:
     dtype: str = "float32"
 
 
-def run(config: ConvertConfig, plain: Row) -> None:
+def run(config: ConvertConfig, plain: JsonObject) -> None:
     from led_rl.models.gguf import convert_gguf
 
     print(convert_gguf(Path(config.file), Path(config.output_dir), config.dtype))

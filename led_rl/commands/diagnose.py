@@ -5,10 +5,10 @@ import sys
 from led_rl.cli import Command
 from led_rl.commands.eval import checked
 from led_rl.eval.config import DecisionsConfig
-from led_rl.records import Row
+from led_rl.records import JsonObject
 
 
-def run(config: DecisionsConfig, plain: Row) -> None:
+def run(config: DecisionsConfig, plain: JsonObject) -> None:
     checked(config.ckpt, config.steps)
     from led_rl.eval.diagnose import diagnose
     from led_rl.report.build import build_report

@@ -17,7 +17,7 @@ from led_rl.eval.config import EvalConfig
 from led_rl.eval.targets import Targets
 from led_rl.models.source import weight_bytes
 from led_rl.pretrain.config import PretrainConfig
-from led_rl.records import Row, read_json, read_jsonl
+from led_rl.records import JsonObject, read_json, read_jsonl
 from led_rl.rl.config import TrainConfig, grpo_arguments
 from led_rl.run_folder import RunFolder
 
@@ -44,7 +44,7 @@ class Estimate:
     basis: str
 
 
-def show(plain: Row, estimate: Estimate) -> None:
+def show(plain: JsonObject, estimate: Estimate) -> None:
     """Print it all."""
     print(yaml.safe_dump(plain, sort_keys=False, allow_unicode=True).rstrip())
     print("\nwould write:")

@@ -7,7 +7,7 @@ from led_rl.cli import Command, following
 from led_rl.eval.config import EvalConfig
 from led_rl.eval.targets import Targets, find_targets
 from led_rl.models.source import check_there
-from led_rl.records import Row
+from led_rl.records import JsonObject
 
 
 def checked(ckpt: str, steps: list[int] | None) -> Targets:
@@ -18,7 +18,7 @@ def checked(ckpt: str, steps: list[int] | None) -> Targets:
     return targets
 
 
-def run(config: EvalConfig, plain: Row) -> None:
+def run(config: EvalConfig, plain: JsonObject) -> None:
     checked(config.ckpt, config.steps)
     from led_rl.eval.evaluate import evaluate
 
@@ -37,7 +37,7 @@ def run(config: EvalConfig, plain: Row) -> None:
     print(f"next: `{following('led-report', '--run', str(home))}` scores and draws again, without a model")
 
 
-def rehearse(config: EvalConfig, plain: Row) -> None:
+def rehearse(config: EvalConfig, plain: JsonObject) -> None:
     targets = checked(config.ckpt, config.steps)
     from led_rl.commands.dry_run import evaluation, show
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from led_rl.cli import Command
-from led_rl.records import Row
+from led_rl.records import JsonObject
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class ExportConfig:
     output_dir: str
 
 
-def run(config: ExportConfig, plain: Row) -> None:
+def run(config: ExportConfig, plain: JsonObject) -> None:
     from led_rl.decoding.hub import write_hub_folder
 
     print(write_hub_folder(Path(config.output_dir)))

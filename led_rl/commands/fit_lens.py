@@ -5,10 +5,10 @@ import sys
 from led_rl.cli import Command
 from led_rl.decoding.config import FitLensConfig
 from led_rl.models.source import check_there
-from led_rl.records import Row
+from led_rl.records import JsonObject
 
 
-def run(config: FitLensConfig, plain: Row) -> None:
+def run(config: FitLensConfig, plain: JsonObject) -> None:
     check_there(config.model)
     from led_rl.decoding.fit_lens import fit_lens
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from led_rl.cli import Command
-from led_rl.records import Row, write_json
+from led_rl.records import JsonObject, write_json
 from led_rl.run_folder import provenance
 from led_rl.shipped import CLONE
 from led_rl.tasks.hostile import read_cases, run, summary
@@ -25,7 +25,7 @@ class HostileConfig:
     output: str | None = None
 
 
-def grade(config: HostileConfig, plain: Row) -> None:
+def grade(config: HostileConfig, plain: JsonObject) -> None:
     found = summary(run(read_cases(Path(config.table))))
     if config.output is not None:
         write_json(config.output, {**provenance({}), **found})

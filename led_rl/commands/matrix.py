@@ -4,11 +4,11 @@ import sys
 
 from led_rl.cli import Command
 from led_rl.matrix import MatrixConfig, StageFailed, run_matrix
-from led_rl.records import Row
+from led_rl.records import JsonObject
 from led_rl.shipped import located
 
 
-def run(config: MatrixConfig, plain: Row) -> None:
+def run(config: MatrixConfig, plain: JsonObject) -> None:
     try:
         complete = run_matrix(config)
     except StageFailed as failure:  # which has said why

@@ -5,11 +5,11 @@ import sys
 from led_rl.cli import Command, following
 from led_rl.eval.config import EvalConfig
 from led_rl.pretrain.config import PretrainConfig
-from led_rl.records import Row, read_jsonl
+from led_rl.records import JsonObject, read_jsonl
 from led_rl.shipped import located
 
 
-def run(config: PretrainConfig, plain: Row) -> None:
+def run(config: PretrainConfig, plain: JsonObject) -> None:
     from led_rl.eval.evaluate import evaluate
     from led_rl.pretrain.card import write_card
     from led_rl.pretrain.train import pretrain
@@ -30,7 +30,7 @@ def run(config: PretrainConfig, plain: Row) -> None:
     print(f"next: `{following('led-train', '--model', str(done.path))}`")
 
 
-def rehearse(config: PretrainConfig, plain: Row) -> None:
+def rehearse(config: PretrainConfig, plain: JsonObject) -> None:
     from led_rl.commands.dry_run import pretraining, show
 
     show(plain, pretraining(config))

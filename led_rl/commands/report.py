@@ -6,7 +6,7 @@ from pathlib import Path
 
 from led_rl.cli import Command
 from led_rl.errors import UserError
-from led_rl.records import Row, write_bytes, write_jsonl
+from led_rl.records import JsonObject, write_bytes, write_jsonl
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class ReportConfig:
             raise UserError("--speed takes a folder and a file, --speed DECODING_DIR GRPO_JSON, and --readme beside it")
 
 
-def run(config: ReportConfig, plain: Row) -> None:
+def run(config: ReportConfig, plain: JsonObject) -> None:
     if config.search is not None:
         _search(Path(config.search))
     elif config.recovery is not None:

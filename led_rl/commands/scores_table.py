@@ -7,7 +7,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from led_rl.records import Row, read_jsonl
+from led_rl.records import JsonObject, read_jsonl
 
 HEADLINE_K = 16
 
@@ -20,7 +20,7 @@ def print_scores(eval_dir: Path) -> None:
         Console(width=width, highlight=False).print(scores_table(results, read_jsonl(eval_dir / "comparisons.jsonl")))
 
 
-def scores_table(results: Sequence[Row], comparisons: Sequence[Row]) -> Table:
+def scores_table(results: Sequence[JsonObject], comparisons: Sequence[JsonObject]) -> Table:
     """pass@1, pass@k and the difference in pass@k to plain sampling, in points, with its 95% interval."""
     temperature = min((row["temperature"] for row in results), key=lambda value: (abs(value - 1.0), value))
     ks = sorted(int(k) for k in results[0]["pass_at_k"])

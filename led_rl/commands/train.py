@@ -8,7 +8,7 @@ from led_rl.cli import Command, following
 from led_rl.config import option_given
 from led_rl.errors import UserError
 from led_rl.models.source import check_there
-from led_rl.records import Row
+from led_rl.records import JsonObject
 from led_rl.rl.config import TrainConfig
 from led_rl.rl.fields import grpo_fields
 from led_rl.shipped import BASE, located
@@ -38,7 +38,7 @@ def check(config: TrainConfig) -> None:
     check_there(config.model)
 
 
-def run(config: TrainConfig, plain: Row) -> None:
+def run(config: TrainConfig, plain: JsonObject) -> None:
     check(config)
     from led_rl.rl.train import train
 
@@ -47,7 +47,7 @@ def run(config: TrainConfig, plain: Row) -> None:
     print(f"next: `{following('led-eval', '--ckpt', str(folder))}`")
 
 
-def rehearse(config: TrainConfig, plain: Row) -> None:
+def rehearse(config: TrainConfig, plain: JsonObject) -> None:
     check(config)
     from led_rl.commands.dry_run import show, training
 

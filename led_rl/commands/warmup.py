@@ -5,10 +5,10 @@ import sys
 from led_rl.cli import Command, following
 from led_rl.models.source import check_there
 from led_rl.pretrain.config import WarmupConfig
-from led_rl.records import Row
+from led_rl.records import JsonObject
 
 
-def run(config: WarmupConfig, plain: Row) -> None:
+def run(config: WarmupConfig, plain: JsonObject) -> None:
     check_there(config.model)
     from led_rl.pretrain.warmup import warm_up
 

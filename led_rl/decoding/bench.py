@@ -4,6 +4,7 @@ A row's `tokens_per_s` is the median over repeats of useful tokens (up to and in
 its `ratio` the median over repeats of the quotient with its baseline in the same repeat: arms take turns, so a machine
 that slows down slows all of them. `peak_mib` is the process's peak resident memory during the arm (on CUDA: allocated).
 `shared` is how many tokens one computed position serves, for samples that agree share it: a property of the samples.
+All workloads stand in this one file, since what a row is compared with is its neighbour.
 """
 
 import statistics
@@ -28,7 +29,7 @@ from led_rl.decoding.samplers import Plain, Sampler, Truncation
 from led_rl.models.lens import Lens
 from led_rl.models.loading import Policy
 from led_rl.models.prompting import think_tokens
-from led_rl.records import Row
+from led_rl.records import JsonObject
 
 MIB = 2**20
 GRID = (0.6, 1.0, 1.4)  # the temperatures of a default evaluation
@@ -78,7 +79,7 @@ class Done:
     seconds: float | None = None  # of its own clock, where a run has a part that does not count
 
 
-def measure(work: Workload, repeats: int, headline: Sequence[tuple[str, str]], quick: bool) -> list[Row]:
+def measure(work: Workload, repeats: int, headline: Sequence[tuple[str, str]], quick: bool) -> list[JsonObject]:
     """Rows of the main comparison.
 
     Args:
@@ -167,9 +168,9 @@ def _bound(work: Workload, lens: Lens) -> Callable[[int], Done]:
     return run
 
 
-def measure_growth(work: Workload, repeats: int) -> list[Row]:
+def measure_growth(work: Workload, repeats: int) -> list[JsonObject]:
     """LED against plain as batch, depth, budget and vocabulary grow; a vocabulary grows by a random, untied head."""
-    rows: list[Row] = []
+    rows: list[JsonObject] = []
 
     def compare(label: str, part: Workload) -> None:
         lens = Lens(part.policy.model)
@@ -195,7 +196,7 @@ def measure_growth(work: Workload, repeats: int) -> list[Row]:
     return rows
 
 
-def rows_of(work: Workload, arms: Sequence[Arm], repeats: int) -> list[Row]:
+def rows_of(work: Workload, arms: Sequence[Arm], repeats: int) -> list[JsonObject]:
     speeds: dict[str, list[float]] = {arm.name: [] for arm in arms}
     peaks: dict[str, float] = {}
     explored: dict[str, float | None] = {}
@@ -211,7 +212,7 @@ def rows_of(work: Workload, arms: Sequence[Arm], repeats: int) -> list[Row]:
                 peaks[arm.name] = max(peaks.get(arm.name, 0.0), _peak_mib())
                 explored[arm.name] = done.explored
                 shared[arm.name] = done.shared and round(done.shared, 2)
-    rows: list[Row] = []
+    rows: list[JsonObject] = []
     for arm in arms:
         base = speeds[arm.baseline] if arm.baseline else None
         ratios = [own / other for own, other in zip(speeds[arm.name], base, strict=True)] if base else None

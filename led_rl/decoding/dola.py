@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from led_rl.decoding.samplers import Draw, Step, Truncation, draw_from
-from led_rl.errors import UserError
 from led_rl.models.lens import Lens
 
 RELATIVE_TOP = 0.1  # plausibility constraint of the paper (alpha)
@@ -32,7 +31,7 @@ class DoLa:
         """For this model. ValueError if a layer is not one of 0 (embeddings) .. L - 1."""
         chosen = candidate_layers(layers, lens) if isinstance(layers, str) else tuple(sorted(set(layers)))
         if not chosen or chosen[0] < 0 or chosen[-1] >= lens.layers:
-            raise UserError(f"dola layers {list(chosen)}: name some of 0 (the embeddings) to {lens.layers - 1}")
+            raise ValueError(f"dola layers {list(chosen)}: name some of 0 (the embeddings) to {lens.layers - 1}")
         return cls(truncation, (0, *(lens.layers - layer for layer in chosen)))
 
     def draw(self, step: Step, lens: Lens) -> Draw:
@@ -51,7 +50,7 @@ def candidate_layers(which: str, lens: Lens) -> tuple[int, ...]:
     """The paper's buckets, every second layer: the lower half (from layer 2 where head and embedding are tied, for the
     embeddings would only repeat the token), or the upper half; at most 20 layers deep. ValueError on another name."""
     if which not in ("low", "high"):
-        raise UserError(f"dola layers {which!r}: 'low', 'high', or a list of layers")
+        raise ValueError(f"dola layers {which!r}: 'low', 'high', or a list of layers")
     layers, half = lens.layers, lens.layers // 2
     tied = lens.model.get_input_embeddings().weight is lens.head.weight
     if which == "low":

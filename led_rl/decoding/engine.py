@@ -90,11 +90,11 @@ class Engine:
         context = getattr(self.lens.model.config.get_text_config(), "max_position_embeddings", None)
         for index, prompt in enumerate(prompts):
             if not len(prompt.input_ids):
-                raise UserError(f"prompt {index} is empty: a completion needs at least one token to continue")
+                raise ValueError(f"prompt {index} is empty: a completion needs at least one token to continue")
             if prompt.wanted_by is not None:
                 known = all(0 <= one < len(self.samplers) for samplers in prompt.wanted_by for one in samplers)
                 if len(prompt.wanted_by) != len(prompt.keys) or not known:
-                    raise UserError(
+                    raise ValueError(
                         f"prompt {index} has wanted_by={prompt.wanted_by}: name, for each of its "
                         f"{len(prompt.keys)} keys, some of the {len(self.samplers)} samplers by index"
                     )

@@ -114,7 +114,7 @@ def inspect(
         UserError: for an empty prompt, settings that the model is too small for, or top < 1.
     """
     if not len(prompt_ids):
-        raise UserError("the prompt is empty: there is nothing before the first token to be read")
+        raise ValueError("the prompt is empty: there is nothing before the first token to be read")
     if top < 1:
         raise UserError(f"top={top}: show at least 1 token of each layer")
     if not len(completion_ids):

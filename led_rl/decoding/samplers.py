@@ -226,7 +226,7 @@ class Greedy:
         logits = step.logits(lens)
         best = logits.argmax(-1)
         if not bool(pick(logits, best).isfinite().all()):
-            raise UserError("the logits hold NaN or +inf, or every token is banned: there is no most probable token")
+            raise ValueError("the logits hold NaN or +inf, or every token is banned: there is no most probable token")
         tokens = step.at(best)
         return certain(tokens) if step.record else Draw(tokens)
 

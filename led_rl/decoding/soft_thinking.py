@@ -14,7 +14,6 @@ import torch
 from led_rl.decoding.distributions import Support, pick
 from led_rl.decoding.randomness import uniform_per_token
 from led_rl.decoding.samplers import Draw, Step, Truncation, certain, draw_from
-from led_rl.errors import UserError
 from led_rl.models.lens import Lens
 
 GUMBEL_TEMPERATURE = 0.5  # of arXiv 2508.03440 and its release
@@ -42,7 +41,7 @@ class SoftThinking:
 
     def __post_init__(self) -> None:
         if self.max_topk < 1:
-            raise UserError(f"max_topk={self.max_topk}: a mixture needs at least 1 token; the releases take {MAX_TOPK}")
+            raise ValueError(f"max_topk={self.max_topk}: a mixture needs 1 token or more; the releases take {MAX_TOPK}")
 
     def draw(self, step: Step, lens: Lens) -> Draw:
         support = step.support(self.truncation, lens)

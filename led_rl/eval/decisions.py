@@ -9,7 +9,7 @@ Letters: N positions, K candidates (the tokens of S, ascending), L layers, H wid
 """
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -26,16 +26,16 @@ from led_rl.decoding.randomness import sample_key
 from led_rl.decoding.samplers import Plain, Step, Truncation
 from led_rl.errors import UserError
 from led_rl.eval.config import DecisionsConfig
+from led_rl.models.fixed_texts import Text, read_texts, text_batches
 from led_rl.models.lens import Lens
 from led_rl.models.loading import Policy
 from led_rl.models.paired import PairedLens
 from led_rl.models.prompting import answered, decode
-from led_rl.records import Row
+from led_rl.records import JsonObject
 from led_rl.tasks.countdown import Countdown
 from led_rl.tasks.countdown_trace import Place, legal_next
 from led_rl.tasks.problem import Problem
 
-BATCH_TOKENS = 16_384  # padded tokens of one forward pass
 DIGITS = 6  # significant ones of a number on record
 
 
@@ -56,6 +56,11 @@ class _Trace:
     tokens: list[int]
     words: list[str]
     places: list[Place]
+
+    @property
+    def text(self) -> Text:
+        """As far as there are words."""
+        return Text(self.asked.prompt, self.tokens[: len(self.words)])
 
 
 @dataclass(frozen=True)
@@ -90,7 +95,7 @@ def measure(
     base: Policy | None,
     config: DecisionsConfig,
     max_new_tokens: int,
-) -> list[Row]:
+) -> list[JsonObject]:
     """One row for each position of the thinking.
 
     Keys: problem_id, sample, position, kind, word (written there), legal and support (words), p1, and by layer 1..L
@@ -98,9 +103,11 @@ def measure(
     through the final norm; e: source -> K numbers; value: K numbers, or null where it was not estimated.
     """
     lens = Lens(policy.model) if base is None else PairedLens(policy.model, base.model)
-    rows: list[Row] = []
+    rows: list[JsonObject] = []
     spots: list[_Spot] = []
-    for batch in _batches(_traces(task, asked, policy, config, max_new_tokens)):
+    traces = _traces(task, asked, policy, config, max_new_tokens)
+    for texts in text_batches([trace.text for trace in traces]):
+        batch, traces = traces[: len(texts)], traces[len(texts) :]
         found, where = _read(lens, batch, config)
         for row, spot in zip(found, where, strict=True):
             row["support"] = policy.tokenizer.convert_ids_to_tokens(spot.candidates)
@@ -138,34 +145,11 @@ def _plain(policy: Policy, config: DecisionsConfig, max_new_tokens: int) -> Engi
     return Engine(Lens(policy.model), Plain(Truncation(config.temperature)), policy.end_tokens, limits)
 
 
-def _batches(traces: Sequence[_Trace]) -> Iterator[list[_Trace]]:
-    """Batches of at most BATCH_TOKENS padded tokens."""
-    batch: list[_Trace] = []
-    longest = 0
-    for trace in traces:
-        length = len(trace.asked.prompt) + len(trace.words)
-        if batch and max(longest, length) * (len(batch) + 1) > BATCH_TOKENS:
-            yield batch
-            batch, longest = [], 0
-        batch.append(trace)
-        longest = max(longest, length)
-    if batch:
-        yield batch
-
-
-def _read(lens: Lens, traces: Sequence[_Trace], config: DecisionsConfig) -> tuple[list[Row], list[_Spot]]:
+def _read(lens: Lens, traces: Sequence[_Trace], config: DecisionsConfig) -> tuple[list[JsonObject], list[_Spot]]:
     """Rows of all positions of these traces, values still to come, and where they are."""
-    texts = [[*trace.asked.prompt, *trace.tokens[: len(trace.words)]] for trace in traces]
-    # Padded on the right and unmasked: causal attention keeps real tokens from what comes after them.
-    input_ids = torch.zeros((len(texts), max(map(len, texts))), dtype=torch.long)
-    measured = torch.zeros_like(input_ids, dtype=torch.bool)
-    for line, (trace, text) in enumerate(zip(traces, texts, strict=True)):
-        input_ids[line, : len(text)] = torch.tensor(text)
-        measured[line, len(trace.asked.prompt) - 1 : len(text) - 1] = True
-    reading = lens.read(input_ids.to(lens.device), range(lens.layers))
-    states = {depth: state[measured.to(lens.device)] for depth, state in reading.states.items()}
+    states = read_texts(lens, [trace.text for trace in traces])
     support, columns, e = _readouts(lens, states, config)
-    rows: list[Row] = []
+    rows: list[JsonObject] = []
     spots: list[_Spot] = []
     candidates = support.tokens.tolist()
     for trace in traces:

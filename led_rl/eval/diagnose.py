@@ -20,7 +20,7 @@ from led_rl.models.loading import Policy, load_policy
 from led_rl.models.prompting import encode_prompts
 from led_rl.models.source import fingerprint
 from led_rl.progress import Progress
-from led_rl.records import Row, read_json, read_jsonl, write_json, write_jsonl
+from led_rl.records import JsonObject, read_json, read_jsonl, write_json, write_jsonl
 from led_rl.run_folder import provenance
 from led_rl.scores.decision_scores import aggregate
 from led_rl.tasks.countdown import Countdown
@@ -81,10 +81,10 @@ def diagnose(config: DecisionsConfig) -> Path:
     return folder.parent
 
 
-def _record(folder: Path, settings: Row) -> Row:
+def _record(folder: Path, settings: JsonObject) -> JsonObject:
     """What `decisions.json` is to hold, after checking that what the folder holds was measured in the same way."""
     path = folder / "decisions.json"
-    before: Row = read_json(path) if path.exists() else {}
+    before: JsonObject = read_json(path) if path.exists() else {}
     for key, value in settings.items():
         if before and before["settings"].get(key) != value:
             raise UserError(
@@ -98,7 +98,7 @@ def _record(folder: Path, settings: Row) -> Row:
     }
 
 
-def _done(record: Row, target: Target, folder: Path) -> bool:
+def _done(record: JsonObject, target: Target, folder: Path) -> bool:
     """Whether this checkpoint is on record. ValueError if other weights of its name are."""
     known = record["models"].get(target.checkpoint)
     if known and known["fingerprint"] != fingerprint(target.source):
@@ -109,7 +109,7 @@ def _done(record: Row, target: Target, folder: Path) -> bool:
     return known is not None
 
 
-def _weights(target: Target) -> Row:
+def _weights(target: Target) -> JsonObject:
     return {"source": target.source, "fingerprint": fingerprint(target.source)}
 
 

@@ -60,7 +60,7 @@ class PairedLens(Lens):
         """As `Lens.read`, of both models; `base_depth` is always read. ValueError without `input_ids`: an embedding of
         the policy means nothing to the base."""
         if input_ids is None:
-            raise UserError("a policy and its base read tokens: mixtures of the policy's embeddings are not the base's")
+            raise ValueError("a policy and its base read tokens: mixtures of one's embeddings are not the other's")
         own, beside = (None, None) if cache is None else _split(cache, self.layers)
         reading = super().read(
             input_ids,

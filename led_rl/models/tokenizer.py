@@ -5,8 +5,6 @@ from collections.abc import Sequence
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
-from led_rl.errors import UserError
-
 PAD, EOS, UNKNOWN = "<pad>", "<eos>", "<unk>"
 
 
@@ -19,9 +17,9 @@ def word_tokenizer(words: Sequence[str], model_max_length: int) -> PreTrainedTok
     vocabulary = [PAD, EOS, UNKNOWN, *words]
     if len(set(vocabulary)) != len(vocabulary):
         repeated = sorted({word for word in vocabulary if vocabulary.count(word) > 1})
-        raise UserError(f"words {repeated} are given twice: a vocabulary lists each word once")
+        raise ValueError(f"words {repeated} are given twice: a vocabulary lists each word once")
     if bad := [word for word in words if word.split() != [word]]:
-        raise UserError(f"words {bad} hold white space or are empty: the tokenizer splits on white space")
+        raise ValueError(f"words {bad} hold white space or are empty: the tokenizer splits on white space")
     core = Tokenizer(models.WordLevel({word: index for index, word in enumerate(vocabulary)}, unk_token=UNKNOWN))
     core.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     return PreTrainedTokenizerFast(

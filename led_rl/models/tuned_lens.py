@@ -156,7 +156,7 @@ def _batches(sequences: Sequence[Sequence[int]], config: FitConfig) -> Iterator[
     """Batches without end: every sequence once, then all again in another order."""
     whole = [sequence for sequence in sequences if len(sequence)]
     if not whole:
-        raise UserError("no text to fit a tuned lens on: give it token sequences")
+        raise ValueError("no text to fit a tuned lens on: give it token sequences")
     generator = torch.Generator().manual_seed(config.seed)
     while True:
         order = torch.randperm(len(whole), generator=generator).tolist()

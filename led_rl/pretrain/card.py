@@ -5,11 +5,11 @@ import json
 import yaml
 
 from led_rl.pretrain.fit import Fitted
-from led_rl.records import Row, read_json, write_text
+from led_rl.records import JsonObject, read_json, write_text
 from led_rl.run_folder import RunFolder
 
 
-def write_card(done: Fitted, scored: Row) -> None:
+def write_card(done: Fitted, scored: JsonObject) -> None:
     """Write `README.md` into the model's folder.
 
     Args:

@@ -23,7 +23,7 @@ from led_rl.pretrain.saving import AtomicCheckpointIO, save_policy, saved_step
 from led_rl.probe.entropy import EntropyProbe
 from led_rl.probe.recorder import ProbeRecorder
 from led_rl.probe.tensorboard import restore_curves, run_logger
-from led_rl.records import Row
+from led_rl.records import JsonObject
 from led_rl.run_folder import RunFolder
 from led_rl.signals import Terminated, how_to_go_on, termination
 
@@ -72,7 +72,7 @@ class Fitted:
     wall_s: float
 
 
-def fit(policy: Policy, data: DocumentData, probe: EntropyProbe, config: FitConfig, plain: Row) -> Fitted:
+def fit(policy: Policy, data: DocumentData, probe: EntropyProbe, config: FitConfig, plain: JsonObject) -> Fitted:
     """Train `policy.model` on `data` for one epoch and save it with its tokenizer into `config.output_dir`.
 
     A finished run that is resumed gives what it gave before. Raises ValueError if the folder holds another run.
@@ -144,5 +144,5 @@ def fit(policy: Policy, data: DocumentData, probe: EntropyProbe, config: FitConf
     return _fitted(run, facts)
 
 
-def _fitted(run: RunFolder, session: Row) -> Fitted:
+def _fitted(run: RunFolder, session: JsonObject) -> Fitted:
     return Fitted(path=run.path, **{f.name: session[f.name] for f in dataclasses.fields(Fitted) if f.name != "path"})

@@ -11,7 +11,6 @@ from torch.nn.functional import cross_entropy
 from torch.optim.lr_scheduler import LambdaLR
 from transformers import PreTrainedModel
 
-from led_rl.errors import UserError
 from led_rl.models.lens import Lens
 from led_rl.pretrain.config import EarlyExit, OptimizerConfig
 from led_rl.pretrain.data import IGNORED
@@ -56,7 +55,7 @@ class Imitation(lightning.LightningModule):
         )
         total = self.trainer.estimated_stepping_batches
         if not math.isfinite(total):
-            raise UserError("the schedule decays to the last step, so training needs an end: set a number of documents")
+            raise ValueError("the schedule decays to the last step, so training needs an end: set data.documents")
         warmup = min(self.config.warmup_steps, int(total))
 
         def factor(step: int) -> float:

@@ -11,11 +11,11 @@ from led_rl.pretrain.config import PretrainConfig
 from led_rl.pretrain.data import DocumentData, traces
 from led_rl.pretrain.fit import Fitted, fit
 from led_rl.probe.entropy import EntropyProbe
-from led_rl.records import Row
+from led_rl.records import JsonObject
 from led_rl.tasks.countdown import Countdown
 
 
-def pretrain(config: PretrainConfig, plain: Row) -> Fitted:
+def pretrain(config: PretrainConfig, plain: JsonObject) -> Fitted:
     """Train the base model and save it with `save_pretrained` into `config.output_dir`.
 
     Raises ValueError on bad input, before training begins.

@@ -10,12 +10,12 @@ from led_rl.pretrain.config import WarmupConfig
 from led_rl.pretrain.data import Document, DocumentData, Source
 from led_rl.pretrain.fit import Fitted, fit
 from led_rl.probe.entropy import EntropyProbe
-from led_rl.records import Row
+from led_rl.records import JsonObject
 from led_rl.tasks.problem import Split, Task
 from led_rl.tasks.registry import load_task
 
 
-def warm_up(config: WarmupConfig, plain: Row) -> Fitted:
+def warm_up(config: WarmupConfig, plain: JsonObject) -> Fitted:
     """Train on references and save model and tokenizer into `config.output_dir`.
 
     Raises ValueError on bad input, before training begins.

@@ -6,7 +6,7 @@ from torch.utils.tensorboard import SummaryWriter
 from led_rl.models.lens import Lens
 from led_rl.probe.entropy import EntropyProbe
 from led_rl.probe.tensorboard import show
-from led_rl.records import Row, read_jsonl, write_jsonl
+from led_rl.records import JsonObject, read_jsonl, write_jsonl
 from led_rl.run_folder import RunFolder
 
 
@@ -28,7 +28,7 @@ class ProbeRecorder:
         history = read_jsonl(self.run.probe_file)
         if any(row[self.step_key] == step for row in history):
             return
-        rows: list[Row] = [{self.step_key: step, **row} for row in self.probe.measure(Lens(model))]
+        rows: list[JsonObject] = [{self.step_key: step, **row} for row in self.probe.measure(Lens(model))]
         write_jsonl(self.run.probe_file, [*history, *rows])
         if self.writer is not None:
             show(self.writer, rows, [*history, *rows], step, self.step_key)

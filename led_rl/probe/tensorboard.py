@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from torch.utils.tensorboard import SummaryWriter
 
 from led_rl.probe.dashboard import LAYOUT, layer_group, show_by_depth
-from led_rl.records import Row, read_jsonl
+from led_rl.records import JsonObject, read_jsonl
 from led_rl.run_folder import RunFolder
 
 IMAGE = "entropy/layers_by_checkpoint"
@@ -22,14 +22,16 @@ def run_logger(run: RunFolder, step: int, resume: bool) -> TensorBoardLogger:
     return TensorBoardLogger(str(run.path), name="", version="tb", default_hp_metric=False, purge_step=purge_step)
 
 
-def prefix(row: Row) -> str:
+def prefix(row: JsonObject) -> str:
     """The tag group of a row; own samples with the final norm are the main one."""
     if row["text"] == "own" and row["final_norm"]:
         return "entropy"
     return f"entropy_{row['text']}_{'norm' if row['final_norm'] else 'raw'}"
 
 
-def show(writer: SummaryWriter, rows: Sequence[Row], history: Sequence[Row], step: int, step_key: str) -> None:
+def show(
+    writer: SummaryWriter, rows: Sequence[JsonObject], history: Sequence[JsonObject], step: int, step_key: str
+) -> None:
     """Write one checkpoint's rows as scalars, and the image of layers x checkpoints so far."""
     if len(history) == len(rows):
         writer.add_custom_scalars(LAYOUT)
@@ -70,7 +72,7 @@ def restore_curves(
     writer.flush()
 
 
-def _points(row: Row) -> Iterator[tuple[str, float]]:
+def _points(row: JsonObject) -> Iterator[tuple[str, float]]:
     """Tag and value of every scalar of a probe row."""
     group = prefix(row)
     yield f"{group}/final_nats", row["entropy_final_nats"]
@@ -79,7 +81,7 @@ def _points(row: Row) -> Iterator[tuple[str, float]]:
         yield f"{layer_group(row)}/layer_{layer:02d}_nats", value
 
 
-def _show_image(writer: SummaryWriter, history: Sequence[Row], step: int, step_key: str) -> None:
+def _show_image(writer: SummaryWriter, history: Sequence[JsonObject], step: int, step_key: str) -> None:
     main = [row for row in history if prefix(row) == "entropy"]
     writer.add_figure(IMAGE, _image(main, step_key), step)
 
@@ -96,7 +98,7 @@ def _shown(run: RunFolder) -> dict[str, set[int]]:
     return found | {tag: {point.step for point in events.Tensors(tag)} for tag in tags["tensors"]}
 
 
-def _image(rows: Sequence[Row], step_key: str) -> Figure:
+def _image(rows: Sequence[JsonObject], step_key: str) -> Figure:
     with matplotlib.rc_context({"figure.dpi": 100}):
         figure = Figure(figsize=(6, 4), layout="constrained")
         axes = figure.add_subplot()

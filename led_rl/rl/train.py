@@ -26,7 +26,7 @@ from led_rl.models.source import check_source
 from led_rl.probe.entropy import EntropyProbe
 from led_rl.probe.recorder import ProbeRecorder
 from led_rl.probe.tensorboard import restore_curves, run_logger
-from led_rl.records import Row
+from led_rl.records import JsonObject
 from led_rl.rl.callbacks import TRAIN_TAGS, ProbeCallback, ProgressBar, RecordCallback
 from led_rl.rl.checkpointing import CheckpointCallback
 from led_rl.rl.config import ALL_LINEAR, LoraConfig, TrainConfig, grpo_arguments
@@ -48,7 +48,7 @@ from led_rl.tasks.registry import load_task
 _LOG = logging.getLogger(__name__)
 
 
-def train(config: TrainConfig, plain: Row) -> Path:
+def train(config: TrainConfig, plain: JsonObject) -> Path:
     """Post-train `config.model`; returns the run folder.
 
     Args:

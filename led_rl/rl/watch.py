@@ -22,7 +22,7 @@ from led_rl.errors import UserError
 from led_rl.models.config import BARE, PromptConfig
 from led_rl.models.lens import Lens
 from led_rl.models.prompting import answered, decode, encode_prompts, think_tokens
-from led_rl.records import Row
+from led_rl.records import JsonObject
 from led_rl.rl.rollout_decoders import Sampling
 from led_rl.rl.watch_config import WatchConfig
 from led_rl.scores.bootstrap import columns_ci, quantity_rng
@@ -82,7 +82,7 @@ class Watch:
         self.drawn = _drawn(config, sampling, len(tokenizer))
 
     @torch.no_grad()
-    def measure(self, lens: Lens) -> list[Row]:
+    def measure(self, lens: Lens) -> list[JsonObject]:
         """Rows of `watch.jsonl` without their step, the plain arm at the rollouts' temperature first."""
         training = lens.model.training
         lens.model.eval()
@@ -107,7 +107,7 @@ class Watch:
         grades = {key: self.task.grade(self.problems[key[0]], key[1]).correct for key in dict.fromkeys(texts)}
         return [grades[key] for key in texts]
 
-    def _row(self, one: Drawn, own: Sequence[tuple[Completion, bool]]) -> Row:
+    def _row(self, one: Drawn, own: Sequence[tuple[Completion, bool]]) -> JsonObject:
         correct = np.zeros(len(self.problems), dtype=np.int64)
         for completion, right in own:
             correct[completion.prompt] += right
@@ -127,7 +127,7 @@ class Watch:
         }
 
 
-def change(row: Row, first: Row) -> tuple[float, list[float]]:
+def change(row: JsonObject, first: JsonObject) -> tuple[float, list[float]]:
     """pass@n of a row minus that of the first, n samples a problem, with its 95% interval, paired by problem."""
     values = [np.array([correct > 0 for correct in one["correct"]], dtype=np.float64) for one in (row, first)]
     difference = (values[0] - values[1])[:, None]

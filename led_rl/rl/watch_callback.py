@@ -10,7 +10,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 
 from led_rl.checkpoints import Checkpoint
 from led_rl.models.lens import Lens
-from led_rl.records import Row, read_jsonl, write_jsonl
+from led_rl.records import JsonObject, read_jsonl, write_jsonl
 from led_rl.rl.watch import Watch, change
 from led_rl.rl.watch_config import WatchConfig
 from led_rl.run_folder import RunFolder
@@ -74,7 +74,7 @@ class WatchCallback(TrainerCallback):
         rows = self.watch.measure(Lens(model))
         since = min((row["rl_step"] for row in history), default=step)
         first = {(row["arm"], row["temperature"]): row for row in history if row["rl_step"] == since}
-        recorded: list[Row] = []
+        recorded: list[JsonObject] = []
         for row in rows:
             difference, interval = change(row, first.get((row["arm"], row["temperature"]), row))
             since_then = {"since_step": since, "change": difference, "change_ci95": interval}
@@ -87,7 +87,7 @@ class WatchCallback(TrainerCallback):
         tqdm.write(self.line(main))
         return str(main["alarm"])
 
-    def line(self, main: Row) -> str:
+    def line(self, main: JsonObject) -> str:
         """`step 200: pass@1 52, pass@16 84, -8 since step 0; final entropy -40%`."""
         step, since = main["rl_step"], main["since_step"]
         scores = (f"pass@{k} {100 * value:.0f}" for k, value in main["pass_at_k"].items())
@@ -104,7 +104,7 @@ class WatchCallback(TrainerCallback):
         did = {"none": "", "stop": "; ALARM: the run stops", "temperature": "; ALARM: the temperature changes"}
         return text + did[main["alarm"]]
 
-    def _show(self, rows: list[Row], step: int) -> None:
+    def _show(self, rows: list[JsonObject], step: int) -> None:
         if self.writer is None:
             return
         for row, drawn in zip(rows, self.watch.drawn, strict=True):

@@ -165,9 +165,8 @@ def changes(tables: Mapping[Cell, Table], n: int) -> list[ChangeRow]:
         first = group[0]
         for cell in group[1:]:
             differences = _paired_difference(tables[cell], tables[first])
-            if first.rl_step is None or cell.rl_step in (None, first.rl_step) or not len(differences):
+            if first.rl_step is None or cell.rl_step is None or cell.rl_step == first.rl_step or not len(differences):
                 continue
-            assert cell.rl_step is not None  # for the type checker; the line above says it
             identity = ("change", first.checkpoint, cell.checkpoint, cell.arm, cell.top_k, cell.temperature)
             means, bounds = means_with_ci(differences, identity)
             for k, mean, ci95, differing in zip(ks(n), means, bounds, _differing(differences), strict=True):

@@ -13,7 +13,7 @@ from itertools import groupby
 import numpy as np
 from numpy.typing import NDArray
 
-from led_rl.records import Row
+from led_rl.records import JsonObject
 from led_rl.scores.bootstrap import columns_ci, quantity_rng, without_dust
 from led_rl.tasks.countdown_trace import COMPUTATION
 
@@ -22,7 +22,7 @@ LAYER = "layer_"
 REFERENCES = ("pi", "explore_final", "explore_base", "uniform")
 
 
-def aggregate(rows: Sequence[Row]) -> list[Row]:
+def aggregate(rows: Sequence[JsonObject]) -> list[JsonObject]:
     """Rows of decisions.jsonl: one for each checkpoint, kind of position and source.
 
     `kind` is `decision` (an operand or operator, several legal), `forced` (one legal word), `again` (another attempt or
@@ -32,7 +32,7 @@ def aggregate(rows: Sequence[Row]) -> list[Row]:
     above 0), `as_good` (value at least that of the final layer's favourite) and on `alternatives`, good ones other
     than the favourite, and `better_alternatives`, as good ones other than it. `minus` holds paired differences.
     """
-    found: list[Row] = []
+    found: list[JsonObject] = []
     for checkpoint, group in groupby(rows, key=lambda row: row["checkpoint"]):
         own = list(group)
         for kind in ("decision", "forced", "again", "off", "all"):
@@ -42,7 +42,7 @@ def aggregate(rows: Sequence[Row]) -> list[Row]:
     return found
 
 
-def _kind(row: Row) -> str:
+def _kind(row: JsonObject) -> str:
     if not row["legal"]:
         return "off"
     if len(row["legal"]) == 1:
@@ -50,7 +50,9 @@ def _kind(row: Row) -> str:
     return "decision" if row["kind"] in COMPUTATION else "again"
 
 
-def _scored(checkpoint: str, kind: str, part: Sequence[Row], everything: Sequence[Row]) -> list[Row]:
+def _scored(
+    checkpoint: str, kind: str, part: Sequence[JsonObject], everything: Sequence[JsonObject]
+) -> list[JsonObject]:
     identity = ("decisions", checkpoint, kind)
     p1 = np.array([row["p1"] for row in part])
     problems = _numbered(part)
@@ -60,7 +62,7 @@ def _scored(checkpoint: str, kind: str, part: Sequence[Row], everything: Sequenc
         "entropy_final_nats": np.array([row["entropy_nats"][-1] for row in part]),
         "legal_words": np.array([len(row["legal"]) for row in part], dtype=np.float64),
     }
-    common: Row = {
+    common: JsonObject = {
         "checkpoint": checkpoint,
         "rl_step": part[0]["rl_step"],
         "kind": kind,
@@ -86,11 +88,11 @@ def _scored(checkpoint: str, kind: str, part: Sequence[Row], everything: Sequenc
     found = []
     for source in sources:
         own = layers if source == "pi" else layer_of(source)
-        row: Row = {**common, "source": source}
+        row: JsonObject = {**common, "source": source}
         for name in ("entropy_nats", "mass_on_support"):
             row[name] = None if own is None else float(np.mean([one[name][own - 1] for one in part]))
         against = [name for name in REFERENCES if name in sources and name != source]
-        row["minus"] = {name: Row() for name in against}
+        row["minus"] = {name: JsonObject() for name in against}
         for key, table, where in (("legality", legality, slice(None)), ("worth", worth, valued)):
             row[key] = None
             if table:
@@ -109,14 +111,14 @@ def layer_of(source: str) -> int | None:
     return int(layer) if layer != source else None
 
 
-def _numbered(rows: Sequence[Row]) -> NDArray[np.intp]:
+def _numbered(rows: Sequence[JsonObject]) -> NDArray[np.intp]:
     """The problem of each row as a number."""
     names = sorted({row["problem_id"] for row in rows})
     number = {name: index for index, name in enumerate(names)}
     return np.array([number[row["problem_id"]] for row in rows], dtype=np.intp)
 
 
-def _sources(rows: Sequence[Row]) -> dict[str, FloatArray]:
+def _sources(rows: Sequence[JsonObject]) -> dict[str, FloatArray]:
     """source -> (N, K)."""
     readouts = np.array([row["readouts"] for row in rows])
     pi = readouts[:, -1]
@@ -146,7 +148,7 @@ def _worth(weights: FloatArray, values: FloatArray, favourite: NDArray[np.intp])
 
 def _both(
     values: Mapping[str, FloatArray], p1: FloatArray, problems: NDArray[np.intp], identity: tuple[str, ...]
-) -> Row:
+) -> JsonObject:
     """Positions count equally, and as often as LED would explore there."""
     return {
         "by_position": estimates(values, np.ones_like(p1), problems, (*identity, "by_position")),
@@ -156,7 +158,7 @@ def _both(
 
 def estimates(
     values: Mapping[str, FloatArray], weights: FloatArray, problems: NDArray[np.intp], identity: tuple[str, ...]
-) -> Row:
+) -> JsonObject:
     """name -> {mean, ci95}: weighted means over positions, with bootstrap intervals over problems.
 
     Problems differ in how many positions they have, so a mean over positions is a ratio of sums over problems, n / d.

@@ -25,7 +25,7 @@ from led_rl.models.lens import Lens
 from led_rl.models.loading import load_policy
 from led_rl.models.prompting import encode_prompts, think_tokens
 from led_rl.models.source import check_source
-from led_rl.records import Row, write_json
+from led_rl.records import JsonObject, write_json
 from led_rl.run_folder import provenance
 from led_rl.serving.launch import engine_args
 from led_rl.serving.settings import request
@@ -35,7 +35,7 @@ ENGINES = ("engine", "vllm", "generate")
 
 def measure_engines(
     work: bench.Workload, source: str, repeats: int, engines: Sequence[str] = ENGINES, **options: Any
-) -> list[Row]:
+) -> list[JsonObject]:
     """Rows of plain sampling and LED by each engine.
 
     Args:
@@ -131,7 +131,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     for source in arguments.models:
         check_source(source)
-    rows: list[Row] = []
+    rows: list[JsonObject] = []
     for source in arguments.models:
         for dtype in arguments.dtypes:
             policy = load_policy(source, dtype)

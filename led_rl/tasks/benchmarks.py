@@ -23,7 +23,7 @@ from led_rl.errors import UserError
 from led_rl.tasks import contamination, grading
 from led_rl.tasks.answers import Thinking, boxed_answer
 from led_rl.tasks.problem import SPLITS, Grade, Problem, Split
-from led_rl.tasks.sources import SOURCES, Kind, Row, check_file, check_revision, from_file, from_hub
+from led_rl.tasks.sources import SOURCES, Entry, Kind, check_file, check_revision, from_file, from_hub
 
 Origin = Literal["train", "test"]  # of a source; validation problems are training problems set aside
 
@@ -82,7 +82,7 @@ class Benchmark:
                 )
         self.path, self.train_path, self.revision = path, train_path, revision
         self.thinking: Thinking = thinking
-        self._rows: dict[Origin, list[Row]] = {}
+        self._rows: dict[Origin, list[Entry]] = {}
         self._pools: dict[Split, list[Problem]] = {}
         self._reports: dict[Origin, Report] = {}
 
@@ -130,13 +130,13 @@ class Benchmark:
     def _pool(self, split: Split) -> list[Problem]:
         """All problems of a split, in the source's order."""
         if split not in self._pools:
-            pools: dict[Split, list[Row]]
+            pools: dict[Split, list[Entry]]
             pools = {"test": self._audited("test")} if split == "test" else _parts(self._audited("train"))
             for part, rows in pools.items():
                 self._pools[part] = [_problem(self.name, part, row) for row in rows]
         return self._pools[split]
 
-    def _audited(self, origin: Origin) -> list[Row]:
+    def _audited(self, origin: Origin) -> list[Entry]:
         """The rows of a source that are problems; the others go into the report and the log."""
         rows = self._read(origin)
         distinct = _distinct(rows)
@@ -153,7 +153,7 @@ class Benchmark:
             _LOG.warning("%s: left out of its %s split: %s%s", self.name, origin, report, first)
         return kept
 
-    def _uncontaminated(self, rows: list[Row]) -> list[Row]:
+    def _uncontaminated(self, rows: list[Entry]) -> list[Entry]:
         """Training rows that do not overlap with the test split, ungradable test problems included."""
         if self.train_path is not None and self.path is None:
             _LOG.warning(
@@ -166,7 +166,7 @@ class Benchmark:
         found = contamination.overlapping([row.text for row in rows], test)
         return [row for index, row in enumerate(rows) if index not in found]
 
-    def _read(self, origin: Origin) -> list[Row]:
+    def _read(self, origin: Origin) -> list[Entry]:
         if origin not in self._rows:
             path, hub_split, option = (
                 (self.path, self.source.test_split, "--task.path")
@@ -205,22 +205,22 @@ def split_of(identity: str) -> Split:
     return "validation" if int(identity[:15], 16) % 100 < VALIDATION_PERCENT else "train"
 
 
-def _parts(rows: Sequence[Row]) -> dict[Split, list[Row]]:
-    parts: dict[Split, list[Row]] = {"train": [], "validation": []}
+def _parts(rows: Sequence[Entry]) -> dict[Split, list[Entry]]:
+    parts: dict[Split, list[Entry]] = {"train": [], "validation": []}
     for row in rows:
         parts[split_of(row.identity)].append(row)
     return parts
 
 
-def _distinct(rows: Sequence[Row]) -> list[Row]:
+def _distinct(rows: Sequence[Entry]) -> list[Entry]:
     """The first row of each identity, in order."""
-    first: dict[str, Row] = {}
+    first: dict[str, Entry] = {}
     for row in rows:
         first.setdefault(row.identity, row)
     return list(first.values())
 
 
-def _refusal(row: Row, kind: Kind) -> str | None:
+def _refusal(row: Entry, kind: Kind) -> str | None:
     """Why a row's gold answer cannot be graded, None if it can."""
     if kind == "math":
         return _gold_refusal(row.answer)
@@ -239,7 +239,7 @@ def _gold_refusal(answer: str) -> str | None:
     return None
 
 
-def _problem(task: str, split: Split, row: Row) -> Problem:
+def _problem(task: str, split: Split, row: Entry) -> Problem:
     """The problem of a row, its choices lettered in the order of their hashes with the row's key."""
     question, answer = row.text, row.answer
     if row.choices:

@@ -11,7 +11,8 @@ A test compares as LiveCodeBench's own grader does:
 - functional: what `Solution().<name>(*arguments)` returns against the expected value, both as JSON (so a tuple is a
   list), by Python's `==` (so 1, 1.0 and true are equal), again without tolerance.
 
-Programs have the standard library only; `numpy` is not in the jail.
+Programs have the standard library only; `numpy` is not in the jail. The data set, its tests and how they compare stand
+in this one file, longer than others, so that whoever doubts a verdict finds all of its rules together.
 """
 
 import base64

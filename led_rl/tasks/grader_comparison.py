@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 
-from led_rl.records import Row
+from led_rl.records import JsonObject
 from led_rl.tasks.grading import grade
 from led_rl.tasks.latex import normalise
 from led_rl.tasks.numerals import number
@@ -34,7 +34,7 @@ class Count:
     answers: int = 0
     ours_wrong: int = 0
     theirs_wrong: int = 0
-    examples: dict[str, list[Row]] = field(default_factory=lambda: {"ours": [], "math-verify": []})
+    examples: dict[str, list[JsonObject]] = field(default_factory=lambda: {"ours": [], "math-verify": []})
 
 
 def forms(gold: str) -> Iterator[Form]:
@@ -62,7 +62,7 @@ def forms(gold: str) -> Iterator[Form]:
         yield Form("pair swapped", f"({pair[2]},{pair[1]})", False)
 
 
-def compare(golds: Sequence[str], theirs: Callable[[str, str], bool]) -> Row:
+def compare(golds: Sequence[str], theirs: Callable[[str, str], bool]) -> JsonObject:
     """Counts by form; `theirs` grades (gold, completion) as math-verify does."""
     counts: dict[tuple[str, bool], Count] = defaultdict(Count)
     for gold in golds:
@@ -99,7 +99,7 @@ def math_verify_grade(gold: str, completion: str) -> bool:
     return bool(verify(parse(f"${gold}$"), parse(completion)))
 
 
-def as_markdown(record: Row) -> str:
+def as_markdown(record: JsonObject) -> str:
     """The table of docs/grading.md: wrong verdicts of each grader by benchmark and form."""
     lines = [
         "| Benchmark | Answer | Should be | Answers | Ours wrong | math-verify wrong |",

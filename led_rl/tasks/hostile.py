@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from led_rl.errors import UserError
-from led_rl.records import Row, read_jsonl
+from led_rl.records import JsonObject, read_jsonl
 from led_rl.tasks.grader_process import MATH
 from led_rl.tasks.grading import judge
 from led_rl.tasks.problem import Status
@@ -86,7 +86,7 @@ def server_cpu_s(server: int | None) -> float:
     return sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
 
 
-def summary(verdicts: Sequence[Verdict]) -> Row:
+def summary(verdicts: Sequence[Verdict]) -> JsonObject:
     """The record: counts, the wrong ones, and the times."""
     times = sorted(verdict.wall_s for verdict in verdicts)
     slowest = max(verdicts, key=lambda verdict: verdict.cpu_s)
@@ -104,5 +104,5 @@ def summary(verdicts: Sequence[Verdict]) -> Row:
     }
 
 
-def _named(verdict: Verdict) -> Row:
+def _named(verdict: Verdict) -> JsonObject:
     return {"gold": verdict.case.gold[:200], "completion": verdict.case.completion[:200], "status": verdict.status}

@@ -25,7 +25,7 @@ _REVISION = re.compile("[0-9a-f]{40}")
 
 
 @dataclass(frozen=True)
-class Row:
+class Entry:
     """One problem as its source has it.
 
     `key` is the source's id, or a hash of the text where it has none; `answer` the gold, "" where none could be read;
@@ -60,16 +60,16 @@ class Schema:
     def required(self) -> tuple[str, ...]:
         return (self.problem, self.answer, *self.wrong)
 
-    def read(self, record: Mapping[str, Any]) -> Row:
+    def read(self, record: Mapping[str, Any]) -> Entry:
         """A row. Raises ValueError if it has no question."""
         text, answer = _text(record[self.problem]), self.gold(_text(record[self.answer])) or ""
         if not text:
             raise UserError(f"column {self.problem!r} is empty")
         choices = (answer, *(_text(record[column]) for column in self.wrong)) if self.wrong else ()
         solution = _text(record.get(self.solution)) if self.solution else ""
-        row = Row("", text, answer, choices, self.worked(solution) if solution else None)
+        row = Entry("", text, answer, choices, self.worked(solution) if solution else None)
         key = next((_text(record[column]) for column in _ID_COLUMNS if column in record), "")
-        return Row(key or row.identity[:20], row.text, row.answer, row.choices, row.solution)
+        return Entry(key or row.identity[:20], row.text, row.answer, row.choices, row.solution)
 
 
 @dataclass(frozen=True)
@@ -199,7 +199,7 @@ def check_revision(revision: str) -> None:
         )
 
 
-def from_file(source: Source, path: str) -> list[Row]:
+def from_file(source: Source, path: str) -> list[Entry]:
     """Rows of a local file. ValueError if it cannot be read or its columns fit no schema of the source."""
     if not Path(path).stat().st_size:
         raise UserError(f"{path}: no rows; it is empty, download it again")
@@ -211,7 +211,7 @@ def from_file(source: Source, path: str) -> list[Row]:
     return _rows(source, path, columns, records)
 
 
-def from_hub(source: Source, split: str, revision: str | None, option: str) -> list[Row]:
+def from_hub(source: Source, split: str, revision: str | None, option: str) -> list[Entry]:
     """Rows of a split of the Hub's data set at a commit, by default the source's own.
 
     The commit is taken whole and read from the disk: given a name, `datasets` falls back to any version in its cache
@@ -247,7 +247,7 @@ def _snapshot(hub_id: str, commit: str) -> str:
     return snapshot_download(hub_id, repo_type="dataset", revision=commit)
 
 
-def _rows(source: Source, where: str, columns: Sequence[str], records: Sequence[Mapping[str, Any]]) -> list[Row]:
+def _rows(source: Source, where: str, columns: Sequence[str], records: Sequence[Mapping[str, Any]]) -> list[Entry]:
     schema = next((schema for schema in source.schemas if set(schema.required) <= set(columns)), None)
     if schema is None:
         wanted = " or ".join(f"({', '.join(schema.required)})" for schema in source.schemas)
