@@ -224,6 +224,8 @@ def test_scores_by_hand():
     assert decision["explored_share"] == pytest.approx((0.5 + 0.1 + 0.2) / (0.5 + 0.1 + 0.2 + 0.4 + 0.6))
     assert decision["p1"]["mean"] == pytest.approx((0.5 + 0.9 + 0.8) / 3)
     assert decision["explored_rate"]["mean"] == pytest.approx(1 - (0.5 + 0.9 + 0.8) / 3)
+    assert decision["entropy_final_nats"]["mean"] == pytest.approx((0.5 + 0.1 + 0.2) / 3)  # the last layer's
+    assert decision["legal_words"]["mean"] == 2
     assert decision["legality"]["by_position"]["legal_mass"]["mean"] == pytest.approx((0.8 + 0.5 + 0.5) / 3)
     # First position: the favourite is `a` (0.25); `b` and `y` are good and better. Second: `b` (0.5); `x` is good but
     # worse, `y` as good.

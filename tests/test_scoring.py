@@ -2,6 +2,7 @@
 
 import json
 from collections import defaultdict
+from dataclasses import replace
 from itertools import combinations, pairwise
 from pathlib import Path
 from statistics import fmean
@@ -13,7 +14,8 @@ from made_records import eval_record
 
 from led_rl.records import read_jsonl, write_json, write_jsonl
 from led_rl.scores.bootstrap import columns_ci, quantity_rng
-from led_rl.scores.scoring import COUNTS, score, score_counts
+from led_rl.scores.scoring import COUNTS, Scores, score, score_counts
+from led_rl.scores.tallies import Cell
 
 N = 3
 KS = [1, 2, 3]
@@ -331,6 +333,43 @@ def test_repeated_samples_and_samples_beyond_n_change_nothing(evaluation: tuple[
     rows = read_jsonl(path)
     write_jsonl(path, [*rows, {**rows[0], "correct": not rows[0]["correct"]}, {**rows[1], "sample": N}])
     assert score(folder) == before
+
+
+def write_cells(folder: Path, cells: list[tuple[str, int, float, range]]) -> None:
+    """Cells of (checkpoint, step, temperature, problems) of the plain arm; the first sample of each problem is right at
+    temperature 1 and above only."""
+    write_json(folder / "eval.json", eval_record(N, PROBLEMS))
+    for checkpoint, step, temperature, problems in cells:
+        cell = {"rl_step": step, "arm": "plain", "top_k": None, "temperature": temperature, "checkpoint": checkpoint}
+        rows = [sample(p, i, i == 0 and temperature >= 1, **cell) for p in problems for i in range(N)]
+        write_jsonl(folder / "samples" / checkpoint / f"{temperature}.jsonl", rows)
+
+
+def test_two_temperatures_make_a_slope_and_one_makes_none(tmp_path: Path) -> None:
+    write_cells(tmp_path, [("a", 0, 0.6, range(5)), ("a", 0, 1.0, range(5)), ("b", 5, 1.0, range(5))])
+    rows = score(tmp_path).slopes
+    assert [(row["checkpoint"], row["temperatures"]) for row in rows] == [("a", [0.6, 1.0])] * N
+    assert [row["slope"] for row in rows] == pytest.approx([1 / 3 / 0.4, 2 / 3 / 0.4, 1 / 0.4])
+
+
+def test_a_checkpoint_that_shares_no_problem_is_no_change_and_ends_no_list(tmp_path: Path) -> None:
+    whole, rest = range(3), range(3, 5)
+    write_cells(tmp_path, [("a", 0, 1.0, whole), ("b", 0, 1.0, whole), ("c", 5, 1.0, rest), ("d", 9, 1.0, whole)])
+    assert {(row["checkpoint"], row["from_step"], row["to_step"]) for row in score(tmp_path).changes} == {("d", 0, 9)}
+
+
+def test_cells_of_an_arm_stand_by_their_k_the_one_without_first() -> None:
+    cells = [Cell("a", 0, "plain", top_k, 1.0) for top_k in (4, None, 20)]
+    assert [cell.top_k for cell in sorted(cells, key=lambda cell: cell.order)] == [None, 4, 20]
+    assert Cell("a", None, "plain", None, 1.0).order > Cell("a", 10**6, "plain", None, 1.0).order
+
+
+def test_scores_are_read_as_they_were_written(evaluation: tuple[Path, list[JsonObject]]) -> None:
+    folder, _ = evaluation
+    written = score(folder)
+    assert Scores.read(folder) == written
+    (folder / "slopes.jsonl").unlink()
+    assert Scores.read(folder) == replace(written, slopes=[])
 
 
 def test_one_problem_has_no_interval_and_none_complete_has_no_score(tmp_path: Path) -> None:
