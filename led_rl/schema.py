@@ -324,6 +324,43 @@ class RecoveryRow(TypedDict):
     problems: int
 
 
+class PairedDifference(TypedDict):
+    """Minus other rollouts: paired by seed, and by problem where it is a mean over problems."""
+
+    difference: float
+    ci95: Annotated[list[float] | None, "runs and problems resampled; null for one number a run"]
+    t_ci95: Annotated[list[float] | None, "Student's over runs; null for one run"]
+    runs: int
+
+
+@with_config(CLOSED)
+class RolloutsRow(TypedDict):
+    """`rollouts.jsonl`: one number of the runs that rolled out alike, after their last step, over seeds."""
+
+    recipe: str
+    rollouts: Annotated[str, "what GRPO sampled its completions with, and what it did beside"]
+    measure: Annotated[
+        str,
+        "pass_at_k; pass_at_k_own_best (temperature chosen on the other half of the problems); reward_mean (over all "
+        "steps); reward_end and zero_std_groups_end (over the last 100 steps); steps_to_reward (25 steps with mean "
+        "reward 1); step_s; entropy_final_kept and entropy_intermediate_kept (fraction of step 0's); or of the "
+        "importance ratios: ratio_mean, ratio_max, ratio_clipped_rate, effective_sample_rate, explored_rate",
+    ]
+    decoder: Annotated[str | None, "what the trained model was tested with"]
+    temperature: float | None
+    k: int | None
+    seeds: list[int]
+    of_runs: Annotated[list[float], "one number a seed"]
+    mean: Annotated[float, "over seeds, and problems where it is pass@k, a fraction"]
+    ci95: Annotated[list[float] | None, "runs and problems resampled; null for one number a run"]
+    t_ci95: Annotated[list[float] | None, "Student's over runs; null for one run"]
+    minus: Annotated[
+        dict[str, PairedDifference],
+        "by rollouts: plain (tested plainly), and for led_corrected also led (tested alike)",
+    ]
+    problems: int | None
+
+
 @with_config(CLOSED)
 class CountsCell(CellKey):
     """Right samples of a cell's problems, in the order of the record's `problem_ids`."""
@@ -513,6 +550,7 @@ FILES: dict[str, type] = {
     "eval/inspect/*.jsonl": InspectedRow,
     "cells/*/cell.json": CellRecord,
     "search.jsonl": SearchRow,
+    "rollouts.jsonl": RolloutsRow,
     "results/speed/**/*.json": BenchRecord,
 }
 """Which file holds what; paths are those inside a run folder or a study's."""

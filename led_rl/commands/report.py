@@ -17,6 +17,7 @@ class ReportConfig:
         run: a run folder, or the folder of one evaluation
         search: a search's results: writes search.jsonl and the README's table
         recovery: a study of what gives exploration back: writes recovery.jsonl, recovery.png and the README's table
+        rollouts: a study of rollouts: writes rollouts.jsonl, rollouts.png and the README's tables
         output_dir: where the report goes; none: <run>/report
         export: also copy records and figures, without samples or weights, here
         no_figures: with --export: the records alone
@@ -27,6 +28,7 @@ class ReportConfig:
     run: str | None = None
     search: str | None = None
     recovery: str | None = None
+    rollouts: str | None = None
     output_dir: str | None = None
     export: str | None = None
     no_figures: bool = False
@@ -34,9 +36,10 @@ class ReportConfig:
     speed: list[Path] | None = None
 
     def __post_init__(self) -> None:
-        if sum(one is not None for one in (self.run, self.search, self.recovery)) != 1:
+        if sum(one is not None for one in (self.run, self.search, self.recovery, self.rollouts)) != 1:
             raise UserError(
-                "name one of --run (a run folder or an evaluation), --search (of a search), --recovery (of a study)"
+                "name one of --run (a run folder or an evaluation), --search (of a search), --recovery or --rollouts "
+                "(of a study)"
             )
         if self.speed is not None and (len(self.speed) != 2 or self.readme is None):
             raise UserError("--speed takes a folder and a file, --speed DECODING_DIR GRPO_JSON, and --readme beside it")
@@ -47,6 +50,8 @@ def run(config: ReportConfig, plain: JsonObject) -> None:
         _search(Path(config.search))
     elif config.recovery is not None:
         _recovery(Path(config.recovery))
+    elif config.rollouts is not None:
+        _rollouts(Path(config.rollouts))
     elif config.run is not None:
         _run(config, Path(config.run))
 
@@ -72,6 +77,17 @@ def _recovery(folder: Path) -> None:
     update_readme(folder / "README.md", "recovery", recovery_block(rows))
     write_bytes(folder / "recovery.png", png(recovery_figure(rows)))
     print(folder / "recovery.jsonl")
+
+
+def _rollouts(folder: Path) -> None:
+    from led_rl.report.figures.style import png
+    from led_rl.report.readme import update_readme
+    from led_rl.report.rollouts import pool_rollouts, rollouts_block, rollouts_figure
+
+    rows = pool_rollouts(folder)
+    update_readme(folder / "README.md", "rollouts", rollouts_block(rows))
+    write_bytes(folder / "rollouts.png", png(rollouts_figure(folder)))
+    print(folder / "rollouts.jsonl")
 
 
 def _run(config: ReportConfig, folder: Path) -> None:
