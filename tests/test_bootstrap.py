@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from led_rl.scores import bootstrap
-from led_rl.scores.bootstrap import columns_ci, quantity_rng, resampled_means
+from led_rl.scores.bootstrap import columns_ci, quantity_rng, resampled_means, without_dust
 
 
 def interval(values: np.ndarray, rng: np.random.Generator, **options: float) -> list[float]:
@@ -106,6 +106,7 @@ def test_constant_values_have_no_width_and_zero_is_exactly_zero() -> None:
     one = np.zeros(200)
     one[0] = 0.1
     assert interval(one, np.random.default_rng(0))[0] == 0.0
+    assert not np.signbit(without_dust(np.array([-1e-15, 0.0]))).any()  # a table would print -0.0
 
 
 def test_few_differing_problems_make_it_too_narrow() -> None:

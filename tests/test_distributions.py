@@ -8,7 +8,7 @@ import slow
 import torch
 from transformers import MinPLogitsWarper, TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
 
-from led_rl.decoding.distributions import entropy_nats, inverse_cdf, min_k, others, truncate
+from led_rl.decoding.distributions import entropy_nats, inverse_cdf, min_k, others, truncate, truncate_log_mass
 
 V = 37
 
@@ -35,6 +35,11 @@ def dense(support, vocabulary):
 
 def random_logits(rows, seed, scale=3.0):
     return torch.randn((rows, V), generator=torch.Generator().manual_seed(seed), dtype=torch.float64) * scale
+
+
+def test_nothing_is_cut_unless_it_is_asked_for():
+    support = truncate_log_mass(random_logits(4, 0).log_softmax(-1), 1.0)
+    assert support.kept.all() and torch.equal(support.tokens, torch.arange(V).expand(4, V))
 
 
 @pytest.mark.parametrize(

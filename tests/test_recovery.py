@@ -86,6 +86,16 @@ def test_samples_of_the_base_are_mixed_exactly():
     assert row["pass_at_1"] == pytest.approx((passes(base, 1) + passes(plain, 1)) / 2, abs=1e-11)
 
 
+def test_all_samples_from_the_base_are_the_base_and_a_gap_at_one_temperature_costs_no_other():
+    run = run_of(6, temperatures=(0.6, 1.0))
+    small = {cell: {name: count // 2 for name, count in counts.items()} for cell, counts in run.items()}
+    del small[Cell("base", 0, "plain", None, 0.6)]["p007"]
+    rows = recovery([small], N // 2, CARDS, "toy")
+    row = row_of(rows, "mix_8")
+    assert row["k"] == N // 2 and row["share_recovered"] == pytest.approx(1.0)
+    assert {row["temperature"] for row in rows if row["arm"] == "mix_8"} == {1.0}
+
+
 def test_where_rl_lost_nothing_there_is_no_share():
     run = run_of(2)
     for cell in [cell for cell in run if cell.rl_step == 0]:
@@ -125,7 +135,9 @@ def test_frontiers_are_those_of_the_others_and_p_values_are_adjusted():
     assert row_of(rows, "led_countdown")["above"].keys() <= {"top_k", "wise"}
     assert row_of(rows, "plain")["above"] == {}
     claims = [row["above"]["top_k"] for row in rows if "top_k" in row["above"]]
-    assert claims and all(claim["p_holm"] >= claim["p"] for claim in claims if claim["p"] is not None)
+    assert claims and all((claim["p"] is None) == (claim["ci95"] is None) for claim in claims)
+    told = [claim for claim in claims if claim["p"] is not None]
+    assert told and all(0 < claim["p"] <= claim["p_holm"] for claim in told)
 
 
 def test_nothing_to_compare_is_no_row():
@@ -182,6 +194,8 @@ def test_p_values_are_never_0_and_count_both_sides():
     assert two_sided_p(np.ones(99)) == pytest.approx(0.02)
     assert two_sided_p(np.array([-1.0, 1.0])) == 1.0
     assert two_sided_p(np.zeros(9)) == 1.0
+    assert two_sided_p(np.array([-1.0] * 3 + [1.0] * 16)) == pytest.approx(2 * 4 / 20)
+    assert two_sided_p(np.array([1.0] * 3 + [-1.0] * 16)) == pytest.approx(2 * 4 / 20)
 
 
 def test_an_interval_of_mostly_nothing_is_none():

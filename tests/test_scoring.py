@@ -331,7 +331,8 @@ def test_repeated_samples_and_samples_beyond_n_change_nothing(evaluation: tuple[
     before = score(folder)
     path = folder / "samples" / "checkpoint-0" / "dola_None_1.0.jsonl"
     rows = read_jsonl(path)
-    write_jsonl(path, [*rows, {**rows[0], "correct": not rows[0]["correct"]}, {**rows[1], "sample": N}])
+    beyond, again = {**rows[1], "sample": N}, {**rows[0], "correct": not rows[0]["correct"]}
+    write_jsonl(path, [beyond, rows[0], again, *rows[1:]])
     assert score(folder) == before
 
 
@@ -362,6 +363,14 @@ def test_cells_of_an_arm_stand_by_their_k_the_one_without_first() -> None:
     cells = [Cell("a", 0, "plain", top_k, 1.0) for top_k in (4, None, 20)]
     assert [cell.top_k for cell in sorted(cells, key=lambda cell: cell.order)] == [None, 4, 20]
     assert Cell("a", None, "plain", None, 1.0).order > Cell("a", 10**6, "plain", None, 1.0).order
+
+
+def test_less_than_a_second_of_sampling_has_a_speed_too(tmp_path: Path) -> None:
+    cell = {"rl_step": 0, "arm": "plain", "top_k": None, "temperature": 1.0}
+    rows = [{**sample(0, i, True, **cell), "wall_s": 0.125, "length_tokens": 10} for i in range(N)]
+    write_json(tmp_path / "eval.json", eval_record(N, 1))
+    write_jsonl(tmp_path / "samples" / "a.jsonl", rows)
+    assert score(tmp_path).results[0]["tokens_per_s"] == pytest.approx(80)
 
 
 def test_scores_are_read_as_they_were_written(evaluation: tuple[Path, list[JsonObject]]) -> None:

@@ -29,13 +29,13 @@ COLOURS = ("plain-0", "led-0", "control-0", "explore-0", "rival-0", "rival-1", "
 POINTS = 100.0
 NOTE = (
     "Points of a hundred. Brackets: 95% intervals from drawing runs and problems with replacement (with one run, "
-    "problems alone); after a semicolon the difference from plain rollouts tested plainly, paired by seed and problem, "
-    "bold where its interval leaves out 0; for `led_corrected`, after another, that from uncorrected LED rollouts "
-    "tested alike. Best T: plain sampling at the temperature with the best pass@k on one half of the problems, read off the "
-    f"other half. Reward at the end: mean of the last {LAST_STEPS} steps; steps to {REWARD:g}: the first at which "
-    f"{REWARD_STEPS} steps reach that reward on average. Entropy kept: after the last step, as a share of step 0's, on "
-    f"own samples. Dead groups: share of groups whose completions all earned the same, last {LAST_STEPS} steps. w: the "
-    "importance ratio."
+    "problems alone); after a semicolon the difference from plain rollouts tested plainly, paired by seed and "
+    "problem, bold where its interval leaves out 0; for `led_corrected`, after another, that from uncorrected LED "
+    "rollouts tested alike. Best T: plain sampling at the temperature with the best pass@k on one half of the "
+    f"problems, read off the other half. Reward at the end: mean of the last {LAST_STEPS} steps; steps to "
+    f"{REWARD:g}: the first at which {REWARD_STEPS} steps reach that reward on average. Entropy kept: after the "
+    "last step, as a share of step 0's, on own samples. Dead groups: share of groups whose completions all earned "
+    f"the same, last {LAST_STEPS} steps. w: the importance ratio."
 )
 
 

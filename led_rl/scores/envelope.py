@@ -66,22 +66,17 @@ def _read(at: FloatArray, x: FloatArray, y: FloatArray) -> FloatArray:
 
 
 def _tangents(width: FloatArray, slope: FloatArray) -> FloatArray:
-    """PCHIP's derivatives at the points. width, slope (N, S - 1) -> (N, S)."""
+    """PCHIP's derivatives at the points. width, slope (N, S - 1) -> (N, S). Slopes are below 0."""
     if slope.shape[1] == 1:
         return np.concatenate([slope, slope], axis=1)
     before, after = width[:, :-1], width[:, 1:]
     one, two = 2 * after + before, after + 2 * before
-    same = slope[:, :-1] * slope[:, 1:] > 0
-    with np.errstate(divide="ignore", invalid="ignore"):
-        inner = np.where(same, (one + two) / (one / slope[:, :-1] + two / slope[:, 1:]), 0.0)
+    inner = (one + two) / (one / slope[:, :-1] + two / slope[:, 1:])
     first = _end(width[:, 0], width[:, 1], slope[:, 0], slope[:, 1])
     last = _end(width[:, -1], width[:, -2], slope[:, -1], slope[:, -2])
     return np.concatenate([first[:, None], inner, last[:, None]], axis=1)
 
 
 def _end(near: FloatArray, far: FloatArray, slope: FloatArray, next_slope: FloatArray) -> FloatArray:
-    """The three-point derivative at an end, kept to the sign and to three times the slope beside it."""
-    tangent = ((2 * near + far) * slope - near * next_slope) / (near + far)
-    tangent = np.where(np.sign(tangent) != np.sign(slope), 0.0, tangent)
-    steep = (np.sign(slope) != np.sign(next_slope)) & (np.abs(tangent) > 3 * np.abs(slope))
-    return np.where(steep, 3 * slope, tangent)
+    """The three-point derivative at an end; 0 where that would rise."""
+    return np.minimum(((2 * near + far) * slope - near * next_slope) / (near + far), 0.0)
