@@ -307,6 +307,8 @@ class RecoveryRow(TypedDict):
     top_k: int | None
     label: str
     group: str
+    family: Annotated[str, "arms of one family are one method under other settings"]
+    needs_base: Annotated[bool, "whether it needs the base's weights beside the policy's"]
     temperature: float
     reference_temperature: Annotated[float, "at which plain sampling says what RL gained and lost"]
     k: Annotated[int, "of pass@k, 16 where it was measured"]

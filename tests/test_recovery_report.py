@@ -7,6 +7,7 @@ from test_recovery import N, run_of
 from led_rl.errors import UserError
 from led_rl.records import read_jsonl, write_json
 from led_rl.report.recovery import pool, recovery_block, recovery_figure
+from led_rl.report.recovery_answers import answers_block
 from led_rl.scores.scoring import COUNTS
 from led_rl.scores.tallies import counts_record
 
@@ -50,3 +51,38 @@ def test_a_study_without_counts_is_refused(tmp_path):
         pool(tmp_path)
     with pytest.raises(UserError, match="no row of recovery"):
         recovery_block([])
+
+
+def lift(difference, p_holm):
+    return {"difference": difference, "ci95": [difference - 0.01, difference + 0.01], "p": p_holm / 2, "p_holm": p_holm}
+
+
+def answer_row(arm, family, group, share, price, **above):
+    return {
+        "recipe": "toy", "rl_step": 9, "arm": arm, "top_k": None, "label": arm, "family": family, "group": group,
+        "needs_base": group == "weights", "temperature": 1.0, "k": 16, "pass_at_1_gained": 0.3,
+        "share_recovered": share, "ci95": [share - 0.1, share + 0.1], "pass_at_1_price": price,
+        "above": {name: lift(*value) for name, value in above.items()},
+    }  # fmt: skip
+
+
+def test_answers_are_yes_only_where_a_claim_holds_after_adjustment():
+    rows = [
+        answer_row("plain", "plain", "plain", 0.0, 0.0),
+        answer_row("min_p", "min_p", "rival", 0.2, 0.02, top_k=(0.02, 0.04), led=(0.01, 0.2), wise=(-0.02, 0.01)),
+        answer_row("led_latent", "led", "led", 0.6, 0.2, top_k=(0.03, 0.06), led=(-0.01, 0.9), wise=(-0.03, 0.01)),
+        answer_row("wise_0.5", "wise", "weights", 0.7, 0.029, top_k=(0.05, 0.01), led=(0.04, 0.01)),
+        answer_row("wise_0.5+led", "wise+led", "weights", 0.9, 0.031, wise=(0.01, 0.03)),
+    ]
+    truncation, published, mixed, alone, beside = answers_block(rows).splitlines()[2:]
+    assert "**Yes**, 1 of 2 points: min_p at T = 1, +2.0 points of pass@16 [1.0, 3.0], adjusted p 0.04." in truncation
+    assert "wise" not in truncation and "led_latent" not in truncation
+    assert "**No**, none of 2 points; nearest: min_p" in published
+    assert "**Yes**, 1 of 3 points: wise_0.5+led at T = 1, +1.0 points" in mixed
+    assert "(3.0 points): 20% [10, 30] for 2.0 points, by min_p at T = 1" in alone
+    assert "70% [60, 80] for 2.9 points, by wise_0.5 at T = 1" in beside  # the dearer one is beyond the price
+
+
+def test_answers_where_nothing_was_lost():
+    rows = [{**answer_row("plain", "plain", "plain", 0.0, 0.0), "share_recovered": None}]
+    assert answers_block(rows).splitlines()[2:] == ["- RL lost no pass@16 for sure, so there is nothing to give back."]

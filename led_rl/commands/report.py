@@ -72,9 +72,11 @@ def _recovery(folder: Path) -> None:
     from led_rl.report.figures.style import png
     from led_rl.report.readme import update_readme
     from led_rl.report.recovery import pool, recovery_block, recovery_figure
+    from led_rl.report.recovery_answers import answers_block
 
     rows = pool(folder)
     update_readme(folder / "README.md", "recovery", recovery_block(rows))
+    update_readme(folder / "README.md", "answers", answers_block(rows))
     write_bytes(folder / "recovery.png", png(recovery_figure(rows)))
     print(folder / "recovery.jsonl")
 

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from led_rl.arm_card import LED, PLAIN, TOP_K, ArmCard, ArmCards
+from led_rl.arm_card import EXPLORE_BASE, LED, PLAIN, TOP_K, ArmCard, ArmCards
 from led_rl.schema import AboveFrontier, RecoveryRow
 from led_rl.scores.bootstrap import quantity_rng, without_dust
 from led_rl.scores.envelope import envelope_at
@@ -131,6 +131,8 @@ def _at_step(
                 "top_k": point.card.top_k,
                 "label": point.card.label,
                 "group": point.card.group,
+                "family": point.card.family,
+                "needs_base": point.card.group == "weights" or point.card.family == EXPLORE_BASE,
                 "temperature": point.temperature,
                 "reference_temperature": at,
                 "k": k,
