@@ -1,0 +1,98 @@
+"""Whether a base does better on countdown problems whose solution it read in pretraining, under another target."""
+
+import sys
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from led_rl.cli import Command
+from led_rl.errors import UserError
+from led_rl.records import JsonObject, write_json
+
+
+@dataclass(frozen=True)
+class LeakConfig:
+    """Solutions in pretraining documents.
+
+    Args:
+        ckpt: evaluated base or run, with <ckpt>/eval/counts.json.gz; its step 0 is what is looked at
+        base: the base's folder, whose config.yaml says which documents it was pretrained on
+        output: JSON file to write
+    """
+
+    ckpt: str = "checkpoints/base_countdown"
+    base: str = "checkpoints/base_countdown"
+    output: str | None = None
+
+
+def run(config: LeakConfig, plain: JsonObject) -> None:
+    import json
+
+    import numpy as np
+
+    from led_rl.run_folder import RunFolder, provenance
+    from led_rl.schema import ProblemRow, read_rows
+    from led_rl.scores.leak import exposure, leak
+    from led_rl.scores.pass_at_k import headline_k, ks, pass_at_k
+    from led_rl.scores.scoring import COUNTS
+    from led_rl.scores.tallies import read_counts
+    from led_rl.tasks.countdown import Countdown, CountdownConfig, solve
+
+    evaluation = Path(config.ckpt) / "eval"
+    for needed in (evaluation / COUNTS, Path(config.base) / "config.yaml"):
+        if not needed.is_file():
+            raise UserError(f"{needed}: no such file; evaluate the base first, and name the folder it was trained into")
+    settings: dict[str, Any] = RunFolder(Path(config.base)).config()
+    task = Countdown(CountdownConfig(**settings["countdown"]))
+    keys = {row["problem_id"]: _key(row["problem_id"]) for row in read_rows(evaluation / "problems.jsonl", ProblemRow)}
+    n, counts = read_counts(evaluation / COUNTS)
+    data = settings["data"]
+    documents = task.documents("train", settings["seed"], data["max_attempts"], data["solution_rate"])
+    seen = exposure(islice(documents, data["documents"]), keys.values())
+    rows = []
+    for cell, right in counts.items():
+        if cell.arm != "plain" or cell.rl_step not in (0, None):
+            continue
+        names = sorted(right)
+        solutions = [len(solve(list(keys[name][0]), task.config)[keys[name][1]]) for name in names]
+        solved = [seen.solved[keys[name]] for name in names]
+        for k in (1, headline_k(ks(n))):
+            passes = pass_at_k(n, np.array([right[name] for name in names], dtype=np.intp), k)
+            found = leak(passes, solved, solutions, (cell.temperature, k))
+            rows.append({"temperature": cell.temperature, "k": k, "pass_at_k": float(passes.mean()), **found})
+    if not rows:
+        raise UserError(f"{evaluation / COUNTS}: holds no plain sampling of step 0; evaluate the base plainly")
+    documents_about = [seen.same_numbers.get(key, 0) for key in keys.values()]
+    record = {
+        **provenance({"documents": settings["seed"]}),
+        "ckpt": config.ckpt,
+        "base": config.base,
+        "documents": data["documents"],
+        "documents_about_the_same_numbers": sum(documents_about) / len(documents_about),
+        "rows": rows,
+    }
+    if config.output is not None:
+        write_json(config.output, record)
+    print(json.dumps(record["rows"], indent=2))
+
+
+def _key(problem_id: str) -> tuple[tuple[int, ...], int]:
+    """Of `countdown:2-3-41:22`."""
+    _, numbers, target = problem_id.split(":")
+    return tuple(sorted(int(number) for number in numbers.split("-"))), int(target)
+
+
+main = Command(
+    name="python scripts/measure_leak.py",
+    kind=LeakConfig,
+    run=run,
+    about="Compare countdown problems whose solution stood in a pretraining document, as a failed attempt at another "
+    "target, with problems whose did not.",
+    examples="""
+python scripts/measure_leak.py --ckpt checkpoints/base_countdown --output results/recovery/leak.json
+""",
+)
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,100 @@
+"""Does a base do better on problems that its pretraining gave away?
+
+Countdown's splits part problems, that is numbers with a target. A document about the same numbers with another target
+may hold, among its failed attempts, a chain that reaches a test problem's target: then the base has read that problem's
+solution, under another question. This compares problems whose solution was read so with those whose was not, among
+problems with equally many solutions, for what has more solutions is both easier and more often met by chance.
+"""
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from led_rl.scores.bootstrap import quantity_rng
+from led_rl.scores.hierarchy import interval
+
+FloatArray = NDArray[np.float64]
+
+RESAMPLES = 4_000
+MOST_SOLUTIONS = 12  # more count as so many
+_RESULT = re.compile(r"= (\d+) (?:yes|no)")
+
+Key = tuple[tuple[int, ...], int]
+"""Sorted numbers and target."""
+
+
+@dataclass(frozen=True)
+class Exposure:
+    """How many documents are about each problem's numbers, and in how many its target is reached."""
+
+    same_numbers: Mapping[Key, int]
+    solved: Mapping[Key, int]
+
+
+def exposure(documents: Iterable[tuple[str, str]], problems: Iterable[Key]) -> Exposure:
+    """Read (prompt, completion) documents, as `Countdown.documents` writes them, for these problems."""
+    by_numbers: defaultdict[tuple[int, ...], list[int]] = defaultdict(list)
+    for numbers, target in problems:
+        by_numbers[numbers].append(target)
+    same: Counter[Key] = Counter()
+    solved: Counter[Key] = Counter()
+    for prompt, completion in documents:
+        words = prompt.split()
+        numbers = tuple(sorted(int(word) for word in words[1 : words.index("target")]))
+        targets = by_numbers.get(numbers)
+        if targets:
+            reached = {int(result) for result in _RESULT.findall(completion)}
+            for target in targets:
+                same[numbers, target] += 1
+                solved[numbers, target] += target in reached
+    return Exposure(same, solved)
+
+
+def leak(
+    passes: FloatArray, solved: Sequence[int], solutions: Sequence[int], identity: tuple[str | float, ...]
+) -> dict[str, object]:
+    """How much better problems are solved whose solution was in a document: a mean over strata of equally many
+    solutions, each weighted by the problems it can compare.
+
+    Args:
+        passes: (P,) pass@k of each problem, a fraction.
+        solved: documents in which each problem's target is reached.
+        solutions: of each problem, counted.
+        identity: what is compared, for the random numbers.
+
+    Returns:
+        difference (a fraction, null where no stratum has both kinds) with its 95% bootstrap interval over problems, and
+        how many problems of each kind there are.
+    """
+    read = np.asarray(solved) > 0
+    strata = np.minimum(np.asarray(solutions), MOST_SOLUTIONS)
+    rng = quantity_rng("leak", *identity)
+    count = len(passes)
+    weights = np.concatenate(
+        [np.ones((1, count)), rng.multinomial(count, np.full(count, 1 / count), size=RESAMPLES).astype(np.float64)]
+    )
+    total, size = np.zeros(len(weights)), np.zeros(len(weights))
+    for stratum in np.unique(strata):
+        inside = strata == stratum
+        sums = [
+            (weights[:, inside & kind] @ passes[inside & kind], weights[:, inside & kind].sum(1))
+            for kind in (read, ~read)
+        ]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            difference = sums[0][0] / sums[0][1] - sums[1][0] / sums[1][1]
+            comparable = 1 / (1 / sums[0][1] + 1 / sums[1][1])  # 0 where a stratum has one kind only
+        known = comparable > 0
+        total[known] += comparable[known] * difference[known]
+        size += comparable
+    with np.errstate(divide="ignore", invalid="ignore"):
+        drawn = total / size
+    return {
+        "difference": float(drawn[0]) if size[0] > 0 else None,
+        "ci95": interval(drawn[1:]) if size[0] > 0 else None,
+        "problems_read": int(read.sum()),
+        "problems_unread": int((~read).sum()),
+    }
