@@ -1,4 +1,4 @@
-"""Write what docs/ has from records and code: the verdicts in docs/results.md, and docs/options.md.
+"""Write what docs/ has from records and code: verdicts in docs/results.md, figures in docs/trust.md, docs/options.md.
 
 python scripts/docs.py
 """
@@ -26,9 +26,11 @@ def main() -> int:
     from led_rl.records import write_text
     from led_rl.report.pages import STUDIES, verdict_block
     from led_rl.report.readme import update_readme
+    from led_rl.report.trust import trust_block
 
     for study in STUDIES:
         update_readme(ROOT / "docs" / "results.md", f"verdict {study}", verdict_block(ROOT / "results" / study))
+    update_readme(ROOT / "docs" / "trust.md", "trust", trust_block(ROOT / "results"))
     write_text(ROOT / "docs" / "options.md", options_page())
     return 0
 

@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from led_rl.report.pages import STUDIES, verdict_block
+from led_rl.report.trust import trust_block
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
@@ -27,6 +28,13 @@ def test_every_result_has_a_section():
     folders = [folder.name for folder in sorted((ROOT / "results").iterdir()) if folder.is_dir()]
     untold = [name for name in folders if f"results/{name}" not in text]
     assert not untold, "say in docs/results.md, in plain words, what these hold"
+
+
+def test_figures_of_trust_are_those_of_the_records():
+    text = (DOCS / "trust.md").read_text()
+    written = text.partition("<!-- trust: begin -->")[2].partition("<!-- trust: end -->")[0].strip()
+    assert written == trust_block(ROOT / "results"), "run scripts/docs.py"
+    assert "| 88 SIGKILLs" in written and "0 wrongly right" in written
 
 
 def test_options_are_those_of_the_code():
