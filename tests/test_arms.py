@@ -141,6 +141,9 @@ def test_default_arms_suit_the_vocabulary_and_bring_their_controls(vocabulary, p
     names = default_arms(vocabulary)
     assert set(names) == {"plain", "top_k", f"led_{preset}", f"explore_final_{preset}"}
     assert [arm.name for arm in arms(*names)] == list(names)
+    mixed = default_arms(vocabulary, with_base=True)
+    assert mixed == (*names, "wise_0.75", f"wise_0.75+led_{preset}")
+    assert [arm.reads_base for arm in arms(*mixed)] == [False] * 4 + [True] * 2
 
 
 def test_default_arms_fit_a_shallow_model():

@@ -5,8 +5,11 @@ import torch
 from families import build
 from tiny_models import moved, tiny_llama
 
+from led_rl.eval.config import EvalConfig
+from led_rl.eval.evaluate import evaluate
 from led_rl.models.interpolation import interpolate, scale_adapter
 from led_rl.models.loading import Policy
+from led_rl.records import read_jsonl
 
 IDS = torch.tensor([[3, 20, 31, 42, 4, 50]])
 
@@ -98,3 +101,19 @@ def test_bad_input_is_named(pair, tokenizer):
         scale_adapter(base.model, 0.5)
     with pytest.raises(ValueError, match="differ in name or shape"):
         interpolate(Policy(build("llama"), tokenizer), policy, 0.5)
+
+
+def cells(folder):
+    rows = [row for path in (folder / "eval" / "samples").rglob("*.jsonl") for row in read_jsonl(path)]
+    return {(row["rl_step"], row["arm"]) for row in rows}
+
+
+def test_an_evaluation_of_a_run_mixes_weights_unasked_but_never_the_base_with_itself(tiny_run, tmp_path, threads):
+    few = {"num_problems": 2, "num_samples": 2, "temperatures": [1.0], "devices": 1, "split": "validation"}
+    decoders = ["plain", "top_k", "led_countdown", "explore_final_countdown"]
+    mixed = ["wise_0.75", "wise_0.75+led_countdown"]
+    evaluate(EvalConfig(ckpt=str(tiny_run.path), steps=[0, 4], **few))
+    assert cells(tiny_run.path) == {(0, arm) for arm in decoders} | {(4, arm) for arm in decoders + mixed}
+    # A checkpoint that is named alone may have been taken away from its base.
+    evaluate(EvalConfig(ckpt=str(tiny_run.path / "checkpoint-2"), output_dir=str(tmp_path / "alone"), **few))
+    assert cells(tmp_path / "alone") == {(2, arm) for arm in decoders}

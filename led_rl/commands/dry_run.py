@@ -91,19 +91,19 @@ def training(config: TrainConfig) -> Estimate:
 
 
 def evaluation(config: EvalConfig, targets: Targets) -> Estimate:
-    """Of an evaluation, by a few problems on the first of its checkpoints, in one process."""
+    """Of an evaluation, by a few problems on the last of its checkpoints, in one process."""
     small = 0 < weight_bytes(targets.models[0].source) <= SMALL_BYTES
     problems = min(config.num_problems, MEASURED_PROBLEMS[0] if small else MEASURED_PROBLEMS[1])
     from led_rl.eval.evaluate import evaluate
 
     _say(f"measuring {problems} problems in a temporary folder ..")
-    first = targets.models[0].rl_step
+    last = targets.models[-1].rl_step  # the base is sampled by fewer arms, as it is not mixed with itself
     with tempfile.TemporaryDirectory() as scratch:
         part = dataclasses.replace(
             config,
             num_problems=problems,
             output_dir=scratch,
-            steps=[first] if len(targets.models) > 1 and first is not None else config.steps,
+            steps=[last] if len(targets.models) > 1 and last is not None else config.steps,
             devices=1,
         )
         home = evaluate(part)
@@ -120,9 +120,9 @@ def evaluation(config: EvalConfig, targets: Targets) -> Estimate:
         ],
         sampling * times,
         round(written * times),
-        f"measured: {sampling:.1f} s for {problems} problems at the first checkpoint in one process, times {times:g}; "
-        "an upper estimate, for a larger batch is faster a sample, several processes share the work, and a policy that "
-        "RL has collapsed is cheaper",
+        f"measured: {sampling:.1f} s for {problems} problems at the last checkpoint in one process, times {times:g}; "
+        "an upper estimate where a larger batch is faster a sample and several processes share the work; a base, which "
+        "is less sure than what RL made of it, is dearer",
     )
 
 

@@ -26,8 +26,8 @@ class EvalConfig:
     Args:
         ckpt: a run folder (every checkpoint, its base as step 0), a checkpoint folder, a model folder or a Hub id
         arms: names of arms, such as led_paper or led_norm@depth=12@top_k=8; none: plain, LED with the preset that suits
-            the vocabulary, and its top_k and explore_final controls; module:Name is an arm of your own
-            (docs/own_arm.md)
+            the vocabulary, its top_k and explore_final controls, and for a whole run wise_0.75, its weights mixed with
+            the base's, plainly and with LED; module:Name is an arm of your own (docs/own_arm.md)
         temperatures: sampling temperatures
         num_problems: problems of the split
         num_samples: samples per problem and cell, n; at least 32 makes pass@16 an estimate and not a maximum

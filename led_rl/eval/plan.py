@@ -9,12 +9,14 @@ from led_rl.errors import UserError
 from led_rl.eval.config import PRECISIONS, EvalConfig
 from led_rl.eval.sampling import Setting
 from led_rl.eval.targets import Target, Targets, find_targets
+from led_rl.eval.vllm_sampling import VLLM
 from led_rl.models.config import PromptConfig
 from led_rl.models.interpolation import interpolate
 from led_rl.models.lens import Lens
 from led_rl.models.loading import Policy, load_policy
 from led_rl.models.paired import PairedLens
 from led_rl.models.prompting import think_tokens
+from led_rl.shipped import located
 from led_rl.tasks.problem import Task
 from led_rl.tasks.registry import TaskConfig, check_recorded_task, load_task, recorded_task
 
@@ -27,7 +29,7 @@ class Plan:
 
     Attributes:
         targets: the models to evaluate, and the run they belong to.
-        base: the run's base, if an arm reads it beside the policy.
+        base: the run's base, if an arm reads it beside the policy, or mixes its weights in.
         task, task_config, prompt: what is asked, and how.
         arms: ways of decoding; none until `with_default_arms`, if none were named.
         max_new_tokens: budget of a sample.
@@ -45,7 +47,20 @@ class Plan:
 
     def with_default_arms(self, vocabulary: int, config: EvalConfig) -> "Plan":
         """The same with the arms that suit the vocabulary, if none were named."""
-        return self if self.arms else replace(self, arms=tuple(resolve(default_arms(vocabulary), config.matched)))
+        if self.arms:
+            return self
+        names = default_arms(vocabulary, with_base=self.base is not None)
+        return replace(self, arms=tuple(resolve(names, config.matched)))
+
+    @property
+    def settings(self) -> list[tuple[Target, Arm]]:
+        """Every model with every arm, left out what would be plain sampling again: the base mixed with itself."""
+        return [
+            (target, arm)
+            for target in self.targets.models
+            for arm in self.arms
+            if target.rl_step != 0 or arm.weights == 1.0
+        ]
 
 
 def plan_evaluation(config: EvalConfig) -> Plan:
@@ -60,7 +75,10 @@ def plan_evaluation(config: EvalConfig) -> Plan:
     home = Path(config.output_dir) if config.output_dir else targets.home
     arms = resolve(config.arms, config.matched) if config.arms is not None else []
     needy = [arm.name for arm in arms if arm.reads_base]
-    base = targets.base if needy else None
+    # A run has its base at hand; a checkpoint named alone may have been taken away from it.
+    whole = targets.run is not None and located(config.ckpt) == targets.run.path
+    mixed = config.arms is None and config.engine != VLLM and any(target.rl_step for target in targets.models)
+    base = targets.base if needy or (whole and mixed) else None
     if needy and base is None:
         raise UserError(
             f"arm {needy[0]!r} needs a run's base beside the policy, and {config.ckpt} belongs to no run that records "
@@ -102,7 +120,8 @@ def joint_passes(plan: Plan, temperatures: list[float]) -> list[list[Setting]]:
     feed the tokens they draw."""
     passes: list[list[Setting]] = []
     for target in plan.targets.models:
-        settings = [Setting(target, arm, temperature) for arm in plan.arms for temperature in temperatures]
+        arms = [arm for one, arm in plan.settings if one == target]
+        settings = [Setting(target, arm, temperature) for arm in arms for temperature in temperatures]
         joint: dict[tuple[float, bool], list[Setting]] = {}
         for setting in settings:
             if not setting.arm.alone:

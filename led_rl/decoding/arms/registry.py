@@ -21,6 +21,7 @@ _DECODERS: tuple[ArmFamily, ...] = (
 )
 REGISTRY: tuple[ArmFamily, ...] = (ControlFamily(), *_DECODERS, WiseFamily(_DECODERS), OwnFamily())
 
+MIXED = "wise_0.75"  # three parts of the policy's weights, one of the base's
 SMALL_VOCABULARY = 1000  # below it, the preset made for countdown's words suits better than the paper's
 
 
@@ -29,10 +30,13 @@ def arm_names(families: Sequence[ArmFamily] = REGISTRY) -> list[str]:
     return [name for family in families for name in family.names()]
 
 
-def default_arms(vocabulary: int) -> tuple[str, ...]:
-    """Plain sampling, LED with the preset that suits the vocabulary, and its controls of truncation and flattening."""
+def default_arms(vocabulary: int, with_base: bool = False) -> tuple[str, ...]:
+    """Plain sampling, LED with the preset that suits the vocabulary, and its controls of truncation and flattening; and
+    where the base is at hand what gave most back for its price (results/recovery): weights mixed with its own, decoded
+    plainly and with LED."""
     preset = "countdown" if vocabulary < SMALL_VOCABULARY else "paper"
-    return (PLAIN, TOP_K, f"{LED}_{preset}", f"{EXPLORE_FINAL}_{preset}")
+    names = (PLAIN, TOP_K, f"{LED}_{preset}", f"{EXPLORE_FINAL}_{preset}")
+    return (*names, MIXED, f"{MIXED}+{LED}_{preset}") if with_base else names
 
 
 def resolve(names: Sequence[str], matched: Matched, families: Sequence[ArmFamily] = REGISTRY) -> list[Arm]:
