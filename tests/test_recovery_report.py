@@ -1,5 +1,10 @@
 """The table and the figure of what gives exploration back, from records of runs; and the pooling of a recipe's runs."""
 
+import shutil
+from math import comb
+from pathlib import Path
+
+import numpy as np
 import pytest
 from made_records import eval_record
 from test_recovery import N, run_of
@@ -9,7 +14,7 @@ from led_rl.records import read_jsonl, write_json
 from led_rl.report.recovery import pool, recovery_block, recovery_figure
 from led_rl.report.recovery_answers import answers_block
 from led_rl.scores.scoring import COUNTS
-from led_rl.scores.tallies import counts_record
+from led_rl.scores.tallies import counts_record, read_counts
 
 
 def write_run(folder, seed, **more):
@@ -86,3 +91,46 @@ def test_answers_are_yes_only_where_a_claim_holds_after_adjustment():
 def test_answers_where_nothing_was_lost():
     rows = [{**answer_row("plain", "plain", "plain", 0.0, 0.0), "share_recovered": None}]
     assert answers_block(rows).splitlines()[2:] == ["- RL lost no pass@16 for sure, so there is nothing to give back."]
+
+
+STUDY = Path(__file__).parents[1] / "results" / "recovery"
+
+
+def between(text, marker):
+    return text.partition(f"<!-- {marker}: begin -->\n")[2].partition(f"\n<!-- {marker}: end -->")[0]
+
+
+def test_the_committed_study_is_what_its_counts_say(tmp_path):
+    """Pooled again from the counts of its runs: every row, every interval; and its README says no more than that."""
+    shutil.copytree(STUDY, tmp_path / "study")
+    rows = pool(tmp_path / "study")
+    assert rows == read_jsonl(STUDY / "recovery.jsonl")
+    text = (STUDY / "README.md").read_text()
+    assert between(text, "recovery") == recovery_block(rows) and between(text, "answers") == answers_block(rows)
+
+
+@pytest.mark.parametrize(("arm", "temperature"), [("wise_0.5", 1.0), ("led_countdown", 1.8)])
+def test_an_interval_of_the_committed_study_by_a_slow_bootstrap(arm, temperature):
+    """Runs and problems drawn one by one, from the counts alone."""
+    counts = [read_counts(path)[1] for path in sorted(STUDY.glob("full_trace/*/eval/counts.json.gz"))]
+
+    def passes(run, step, name, at):
+        (cell,) = [cell for cell in run if (cell.rl_step, cell.arm, cell.temperature) == (step, name, at)]
+        return np.array([1 - comb(32 - c, 16) / comb(32, 16) for _, c in sorted(run[cell].items())])
+
+    shares, rng = [], np.random.default_rng(0)
+    table = [
+        [passes(run, 0, "plain", 1.0), passes(run, 600, "plain", 1.0), passes(run, 600, arm, temperature)]
+        for run in counts
+    ]
+    for _ in range(3_000):
+        runs, problems = rng.integers(len(table), size=len(table)), rng.integers(300, size=300)
+        base, plain, other = (np.mean([table[run][what][problems].mean() for run in runs]) for what in range(3))
+        shares.append((other - plain) / (base - plain))
+    (row,) = [
+        row
+        for row in read_jsonl(STUDY / "recovery.jsonl")
+        if (row["recipe"], row["arm"], row["temperature"]) == ("full_trace", arm, temperature)
+    ]
+    assert row["runs"] == len(table)
+    assert np.quantile(shares, [0.025, 0.975]) == pytest.approx(row["ci95"], abs=0.02)

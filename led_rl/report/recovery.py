@@ -15,7 +15,7 @@ from led_rl.arm_card import GROUPS
 from led_rl.errors import UserError
 from led_rl.records import write_jsonl
 from led_rl.report.figures import RC
-from led_rl.report.palette import light
+from led_rl.report.palette import COLOURS, light
 from led_rl.report.provenance import cards_of
 from led_rl.schema import EvalRecord, RecoveryRow, read_record
 from led_rl.scores.recovery import recovery
@@ -98,8 +98,10 @@ def recovery_block(rows: Sequence[RecoveryRow]) -> str:
 def recovery_figure(rows: Sequence[RecoveryRow]) -> Figure:
     """pass@k against pass@1, a panel a recipe: every arm through its temperatures, the base, and what RL moved."""
     recipes = list(dict.fromkeys(row["recipe"] for row in rows))
+    labels = list(dict.fromkeys(row["label"] for row in sorted(rows, key=_order)))
+    colours = _colours(rows)
     with context(["default", dict(RC)]), matplotlib.rc_context():
-        figure = Figure(figsize=(0.8 + 5.2 * len(recipes), 5.2), layout="constrained")
+        figure = Figure(figsize=(1.0 + 4.6 * len(recipes), 6.6), layout="constrained")
         grid = figure.subplots(1, len(recipes), squeeze=False)[0]
         for axes, recipe in zip(grid, recipes, strict=True):
             own = [row for row in rows if row["recipe"] == recipe]
@@ -110,23 +112,38 @@ def recovery_figure(rows: Sequence[RecoveryRow]) -> Figure:
             axes.axhspan(100 * plain["pass_at_k"], 100 * base, color="#f3e9e2", zorder=0, linewidth=0)
             axes.scatter([100 * (plain["pass_at_1"] - plain["pass_at_1_gained"])], [100 * base], marker="*", s=120,
                          color="#333333", label="base, T = 1", zorder=5)  # fmt: skip
-            for place, label in enumerate(dict.fromkeys(row["label"] for row in sorted(own, key=_order))):
+            for place, label in enumerate(labels):
                 points = sorted((row for row in own if row["label"] == label), key=lambda row: row["temperature"])
-                axes.plot(
-                    [100 * row["pass_at_1"] for row in points],
-                    [100 * row["pass_at_k"] for row in points],
-                    color=light(f"{points[0]['group']}-0"),
-                    marker=MARKERS[place % len(MARKERS)],
-                    linewidth=1.0,
-                    markersize=4.5,
-                    alpha=0.85,
-                    label=label,
-                )
+                if points:
+                    axes.plot(
+                        [100 * row["pass_at_1"] for row in points],
+                        [100 * row["pass_at_k"] for row in points],
+                        color=colours[points[0]["family"]],
+                        linestyle=":" if points[0]["family"] == "mix" else "-",
+                        marker=MARKERS[place % len(MARKERS)],
+                        linewidth=1.0,
+                        markersize=4.5,
+                        alpha=0.85,
+                        label=label,
+                    )
             axes.set_title(f"{recipe}: shaded, what RL lost at T = {at:g}", loc="left")
             axes.set_xlabel("pass@1 (%)")
-            axes.legend(loc="upper left", bbox_to_anchor=(0.0, -0.12), ncols=3)
         grid[0].set_ylabel(f"pass@{rows[0]['k']} (%)")
+        handles = {
+            text: handle for axes in grid for handle, text in zip(*axes.get_legend_handles_labels(), strict=True)
+        }
+        figure.legend(handles.values(), handles.keys(), loc="outside lower left", ncols=3 if len(recipes) > 1 else 2)
     return figure
+
+
+def _colours(rows: Sequence[RecoveryRow]) -> dict[str, str]:
+    """A colour for each family of arms: those of its group in turn, the last one again where there are not enough."""
+    colours: dict[str, str] = {}
+    for group in GROUPS:
+        own = [name for name in COLOURS if name.rpartition("-")[0] == group]
+        families = dict.fromkeys(row["family"] for row in rows if row["group"] == group)
+        colours |= {family: light(own[min(place, len(own) - 1)]) for place, family in enumerate(sorted(families))}
+    return colours
 
 
 def _order(row: RecoveryRow) -> tuple[int, str, float]:
