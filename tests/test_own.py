@@ -114,6 +114,7 @@ def test_the_page_of_an_arm_of_your_own(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_the_page_of_a_family_of_your_own(tmp_path):
     make, evaluate, train, look = page("own_model", tmp_path)
     shutil.copytree(ROOT / "checkpoints" / "base_countdown", tmp_path / "checkpoints" / "base_countdown")
