@@ -16,7 +16,7 @@ from led_rl.config import Fields, parse, preset
 from led_rl.environment import prepare
 from led_rl.errors import UserError
 from led_rl.help import page
-from led_rl.plugins import allow
+from led_rl.plugins import FAMILY, allow, take_families
 from led_rl.run_folder import RunFolder, command_line
 
 Config = TypeVar("Config")
@@ -38,6 +38,7 @@ class Command(Generic[Config]):
         fields: names that dictionaries among the options may hold.
         rehearse: what --dry_run does in place of `run`; none: there is no --dry_run.
         resumable: goes on with --resume; else the same command goes on.
+        loads_models: takes --family, too.
     """
 
     name: str
@@ -49,6 +50,7 @@ class Command(Generic[Config]):
     fields: Fields = field(default_factory=dict)
     rehearse: Callable[[Config, dict[str, Any]], None] | None = None
     resumable: bool = False
+    loads_models: bool = False
 
     def __call__(self, argv: Sequence[str] | None = None) -> int:
         arguments = list(sys.argv[1:] if argv is None else argv)
@@ -66,9 +68,11 @@ class Command(Generic[Config]):
             if len(rest) < len(arguments) and self.rehearse is None:
                 raise UserError(f"{DRY_RUN}: {self.name} has no dry run; leave it out")
             allow(rest)  # what is typed is consent to run it
+            if self.loads_models:
+                rest = take_families(rest)
             config, plain = parse(self.kind, rest, self.default(rest), self.fields)
             named = [*arguments, *_texts(plain)]
-            work = self.run if len(rest) == len(arguments) or self.rehearse is None else self.rehearse
+            work = self.rehearse if self.rehearse is not None and DRY_RUN in arguments else self.run
             work(config, plain)
         except UserError as error:
             return _end(f"error: {error}", BAD_INPUT)
@@ -88,6 +92,8 @@ class Command(Generic[Config]):
         """The page of --help: with --config, of what that file makes of the options."""
         values, file = preset(self.kind, argv, self.default(argv))
         more = {"--config FILE": "YAML with any of these options; options typed beside it override it"}
+        if self.loads_models:
+            more[f"{FAMILY} MODULE:NAME"] = "how a family of models of your own is read (docs/own_model.md)"
         if self.rehearse is not None:
             more[DRY_RUN] = "print the configuration, what would be written, time and disk, and stop"
         return page(self.name, self.about, self.examples, self.kind, values, file, self.fields, more)

@@ -1,9 +1,10 @@
-"""Tasks, rewards and arms of the user's own: `module:Name` from a file, or a name that an installed package registers.
+"""Tasks, rewards, arms and families of models of the user's own: `module:Name` from a file, or a name that an
+installed package registers.
 
 `--task.name mymod:MyTask` imports `mymod`, from the working directory too, which runs its code. Only what is typed on
 the command line is imported: a name in a run folder or in a YAML file, which may have come from somebody else, is
-refused with what to type. A package registers names under the entry points `led_rl.tasks`, `led_rl.rewards` or
-`led_rl.arms`; who installs one has said yes to its code.
+refused with what to type. A package registers names under the entry points `led_rl.tasks`, `led_rl.rewards`,
+`led_rl.arms` or `led_rl.families`; who installs one has said yes to its code.
 """
 
 import re
@@ -16,14 +17,37 @@ from typing import Any, Literal
 
 from led_rl.errors import UserError
 
-Kind = Literal["tasks", "rewards", "arms"]
+Kind = Literal["tasks", "rewards", "arms", "families"]
+FAMILY = "--family"
 _NAME = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 _allowed: set[str] = set()
+_families: list[str] = []
 
 
 def allow(argv: Sequence[str]) -> None:
     """Let every `module:Name` on this command line be imported. A program of the user's own calls it, too."""
     _allowed.update(name for argument in argv for name in _NAME.findall(argument))
+
+
+def take_families(argv: Sequence[str]) -> list[str]:
+    """The command line without `--family NAME`, which every command that loads a model takes; the names are kept for
+    `families`. UserError if there is none after it."""
+    rest, names, words = [], [], iter(argv)
+    for word in words:
+        option, equals, value = word.partition("=")
+        if option == FAMILY:
+            names.append(value if equals else next(words, ""))
+        else:
+            rest.append(word)
+    if bad := [name for name in names if not is_own(name, "families")]:
+        raise UserError(f"{FAMILY} {bad[0]}: a module and a name in it, such as mymodel:louder (docs/own_model.md)")
+    _families[:] = names
+    return rest
+
+
+def families() -> list[Any]:
+    """The families that were typed, and those of installed packages, as their modules have them."""
+    return [load(name, "families", FAMILY) for name in dict.fromkeys([*sorted(_registered("families")), *_families])]
 
 
 def is_own(name: str, kind: Kind) -> bool:

@@ -5,7 +5,7 @@ python scripts/eval_led.py --ckpt checkpoints/countdown_grpo --arms plain top_k 
 python scripts/eval_led.py --ckpt checkpoints/countdown_grpo --inspect 20
 python scripts/eval_led.py --ckpt checkpoints/base_countdown --num_problems 500
 
-The same command goes on after an interruption; more problems, arms or temperatures add to what is there.
+The same command goes on after an interruption; more problems, samples, arms or temperatures add to what is there.
 """
 
 import sys

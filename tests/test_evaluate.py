@@ -1,6 +1,7 @@
 """What an evaluation does as a whole: its processes, and its cells sampled together."""
 
 import os
+import re
 
 import pytest
 import torch
@@ -9,6 +10,7 @@ from led_rl.arm_card import rival_card
 from led_rl.decoding.arms import Arm
 from led_rl.decoding.engine import Engine, EngineConfig
 from led_rl.decoding.samplers import Greedy
+from led_rl.errors import UserError
 from led_rl.eval.config import EvalConfig
 from led_rl.eval.evaluate import evaluate
 from led_rl.eval.launch import launch, share_of
@@ -17,7 +19,8 @@ from led_rl.eval.targets import Target
 from led_rl.models.interpolation import interpolate
 from led_rl.models.loading import load_policy
 from led_rl.models.prompting import encode_prompts
-from led_rl.records import read_jsonl
+from led_rl.records import read_json, read_jsonl
+from led_rl.report.build import build_report
 from led_rl.signals import Stop
 from led_rl.tasks.countdown import Countdown, CountdownConfig
 from led_rl.tasks.problem import Problem
@@ -62,6 +65,110 @@ def test_an_evaluation_samples_arms_together_as_apart(tiny_run, threads, tmp_pat
     for count in (1, 3, 5):
         pieces = evaluated(tiny_run, tmp_path / "pieces", *arms[:count])
     assert pieces == together
+
+
+GROWING = ("plain", "top_k", "led_countdown", "explore_base_countdown", "soft_thinking", "greedy")
+
+
+def grown(run, home, **changes):
+    """The folder of an evaluation of GROWING, with these changes to it."""
+    settings = {"arms": list(GROWING), "temperatures": [0.7, 1.3], "num_problems": 3, "num_samples": 8, **changes}
+    evaluate(
+        EvalConfig(
+            ckpt=str(run.path), output_dir=str(home), devices=1, accelerator="cpu", max_rows=24,
+            **{"steps": [0, 4], **settings},
+        )
+    )  # fmt: skip
+    return home / "eval"
+
+
+def rows_of(eval_dir):
+    """Every sample by (file, problem, sample), without its time; none twice."""
+    keyed = {}
+    for path in sorted((eval_dir / "samples").rglob("*.jsonl")):
+        for row in read_jsonl(path):
+            key = (f"{path.parent.name}/{path.name}", row["problem_id"], row["sample"])
+            assert key not in keyed
+            keyed[key] = {name: value for name, value in row.items() if name != "wall_s"}
+    return keyed
+
+
+def same_evaluation(one, other):
+    """Samples bit for bit, and all that is made of them."""
+    assert rows_of(one) == rows_of(other)
+    for name in ("comparisons.jsonl", "slopes.jsonl", "frontiers.jsonl", "recovery.jsonl", "counts.json.gz"):
+        assert (one / name).read_bytes() == (other / name).read_bytes(), name
+    assert [{**row, "tokens_per_s": 0} for row in read_jsonl(one / "results.jsonl")] == [
+        {**row, "tokens_per_s": 0} for row in read_jsonl(other / "results.jsonl")
+    ]
+    records = [read_json(folder / "eval.json") for folder in (one, other)]
+    for record in records:
+        del record["sessions"]
+    assert records[0] == records[1]
+
+
+def test_more_samples_are_those_of_an_evaluation_that_took_them_at_once(tiny_run, threads, tmp_path):
+    """8 of a problem and then 16 are the 16 of one evaluation; the 8 stay as they are on disk."""
+    before = grown(tiny_run, tmp_path / "pieces", num_problems=2)
+    kept = {path: path.read_bytes() for path in (before / "samples").rglob("*.jsonl")}
+    after = grown(tiny_run, tmp_path / "pieces", num_problems=2, num_samples=16)
+    assert len(kept) == 2 * 2 * len(GROWING)
+    for path, data in kept.items():
+        assert path.read_bytes().startswith(data) and path.read_bytes().count(b"\n") == 2 * data.count(b"\n")
+    at_once = grown(tiny_run, tmp_path / "at_once", num_problems=2, num_samples=16)
+    same_evaluation(after, at_once)
+    record = read_json(after / "eval.json")
+    assert (record["n"], record["num_samples"], len(record["sessions"])) == (16, 16, 2)
+    assert {row["n"] for row in read_jsonl(after / "results.jsonl")} == {16}
+    assert build_report(after.parent, after.parent / "report").is_file()
+
+
+def test_it_grows_in_every_direction(tiny_run, threads, tmp_path):
+    """Problems, temperatures, arms, steps and samples, one after another; the last record says what is there."""
+    arms = ["plain", "led_countdown"]
+    for changes in (
+        {"arms": arms, "temperatures": [0.7], "num_problems": 2, "num_samples": 2, "steps": [4]},
+        {"arms": arms, "temperatures": [0.7], "num_problems": 3, "num_samples": 2, "steps": [4]},
+        {"arms": arms, "num_samples": 2, "steps": [4]},
+        {"num_samples": 2, "steps": [4]},
+        {"num_samples": 2},
+        {"num_samples": 4},
+    ):
+        pieces = grown(tiny_run, tmp_path / "pieces", **changes)
+    same_evaluation(pieces, grown(tiny_run, tmp_path / "at_once", num_samples=4))
+
+
+class TestALaterPlanThatDoesNotFit:
+    """One line before any sampling, and the folder stays as it was."""
+
+    @pytest.mark.parametrize(
+        ("changes", "message"),
+        [
+            ({"num_samples": 2}, "holds 4 samples of each problem, and 2 are asked for: give --num_samples 4 or more"),
+            ({"num_samples": 8, "num_problems": 2}, "1 of its problems would be left behind; give --num_problems 3"),
+            ({"num_samples": 8, "arms": ["plain"]}, "checkpoint-2/led_countdown-T0.7 would be left behind; name all"),
+            ({"num_samples": 8, "temperatures": [1.3]}, "checkpoint-2/led_countdown-T0.7 would be left behind"),
+            ({"num_samples": 8, "steps": [4]}, "checkpoint-2/led_countdown-T0.7 would be left behind"),
+        ],
+    )
+    def test_samples(self, tiny_run, threads, tmp_path, changes, message):
+        small = {"arms": ["plain", "led_countdown"], "num_samples": 4, "steps": [2, 4]}
+        there = grown(tiny_run, tmp_path / "there", **small)
+        before = {path: path.read_bytes() for path in there.rglob("*") if path.is_file()}
+        with pytest.raises(UserError, match=re.escape(message)) as refused:
+            grown(tiny_run, tmp_path / "there", **{**small, **changes})
+        assert "\n" not in str(refused.value) and "--output_dir" in str(refused.value)
+        assert {path: path.read_bytes() for path in there.rglob("*") if path.is_file()} == before
+
+    def test_fewer_problems_arms_or_temperatures_leave_what_is_there(self, tiny_run, threads, tmp_path, caplog):
+        small = {"arms": ["plain", "led_countdown"], "num_samples": 2}
+        there = grown(tiny_run, tmp_path / "there", **small)
+        before, results = rows_of(there), read_jsonl(there / "results.jsonl")
+        fewer = {"arms": ["plain"], "temperatures": [0.7], "num_problems": 2, "num_samples": 2, "steps": [4]}
+        grown(tiny_run, tmp_path / "there", **fewer)
+        assert "holds 3 problems, and 2 are asked for: scores are of all that are there" in caplog.text
+        assert rows_of(there) == before and read_jsonl(there / "results.jsonl") == results
+        assert read_json(there / "eval.json")["num_problems"] == 3
 
 
 class Counting(Countdown):

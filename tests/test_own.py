@@ -1,19 +1,22 @@
-"""The user's own task, reward and arm: the tutorial pages as a reader follows them, and what may not run."""
+"""The user's own task, reward, arm and family of models: the tutorials as a reader follows them; what may not run."""
 
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import torch
 
-from led_rl import plugins
+from led_rl import Family, Lens, load_policy, plugins, register_family
 from led_rl.config import parse
 from led_rl.decoding.arms import resolve
 from led_rl.decoding.config import Matched
 from led_rl.errors import UserError
+from led_rl.models import lens as lens_module
 from led_rl.records import read_json, read_jsonl
 from led_rl.rl.config import RewardConfig
 from led_rl.tasks import TaskConfig, load_task
@@ -25,7 +28,10 @@ SHORT = {
     "--grpo.gradient_accumulation_steps 1 --grpo.steps_per_generation 1 --grpo.max_completion_length 24 "
     "--grpo.logging_steps 1 --probe.problems 2 --probe.samples 1",
     "led-eval": "--num_problems 2 --num_samples 2 --devices 1 --max_new_tokens 24",
+    "led-inspect": "--problems 2 --samples 2 --max_new_tokens 24",
+    "python": "",
 }
+MODULES = {"led-inspect": "inspect_tokens"}
 
 
 def page(name, folder):
@@ -40,7 +46,8 @@ def page(name, folder):
 
 def run(line, folder, short=True):
     name, *options = shlex.split(line)
-    command = [sys.executable, "-m", f"led_rl.commands.{name.removeprefix('led-')}", *options]
+    module = f"led_rl.commands.{MODULES.get(name, name.removeprefix('led-'))}"
+    command = [sys.executable, *(["-m", module] if name != "python" else []), *options]
     return subprocess.run(
         [*command, *(shlex.split(SHORT[name]) if short else [])],
         cwd=folder, capture_output=True, text=True, timeout=240, env={**os.environ, "PYTHONSAFEPATH": "1"},
@@ -104,6 +111,90 @@ def test_the_page_of_an_arm_of_your_own(tmp_path):
     }
     settings = read_json(folder / "eval.json")["arms"]["myarm:cooler@factor=0.8"]["settings"]
     assert settings["factor"] == 0.8
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_the_page_of_a_family_of_your_own(tmp_path):
+    make, evaluate, train, look = page("own_model", tmp_path)
+    shutil.copytree(ROOT / "checkpoints" / "base_countdown", tmp_path / "checkpoints" / "base_countdown")
+    succeed(make, tmp_path)
+    unknown = run(evaluate.replace("--family mymodel:louder", ""), tmp_path)
+    assert unknown.returncode == 2 and "--family names one of your own" in unknown.stderr
+    succeed(evaluate, tmp_path)
+    results = read_jsonl(tmp_path / "checkpoints" / "louder" / "eval" / "results.jsonl")
+    assert {"plain", "led_countdown"} <= {row["arm"] for row in results}
+    succeed(train, tmp_path)
+    rows = read_jsonl(tmp_path / "checkpoints" / "louder_grpo" / "probe.jsonl")
+    assert {row["rl_step"] for row in rows} == {0, 2}
+    succeed(look, tmp_path)
+    assert (tmp_path / "checkpoints" / "louder_grpo" / "report" / "index.html").is_file()
+
+
+class TestFamily:
+    """A Llama that multiplies its logits, with a norm by another name."""
+
+    @pytest.fixture
+    def louder(self, own_tiny, monkeypatch):
+        """Its logits doubled; unknown to the lens."""
+        forward = type(own_tiny).forward
+
+        class Louder(type(own_tiny)):
+            def forward(self, *arguments, **options):
+                output = forward(self, *arguments, **options)
+                output.logits = output.logits * 2
+                return output
+
+        own_tiny.__class__ = Louder
+        own_tiny.config.model_type = "louder"
+        monkeypatch.setattr(lens_module, "_FAMILIES", {})
+        return own_tiny
+
+    def test_its_logits_are_the_models(self, louder):
+        with pytest.raises(UserError, match=r"does to its logits what .* Say with --family what it does"):
+            Lens(louder).check_logits()
+        register_family(Family("louder", norm="norm", logits=lambda logits, config: 2 * logits))
+        lens, ids = Lens(louder), torch.tensor([[5, 6, 7]])
+        lens.check_logits()
+        with torch.no_grad():
+            reading = lens.read(ids, (0, 1))
+            assert torch.equal(lens.logits(reading.states[0], 0, True), louder(input_ids=ids, use_cache=False).logits)
+            below = 2 * louder.lm_head(louder.model.norm(reading.states[1]))
+            assert torch.equal(lens.logits(reading.states[1], 1, True), below)
+
+    def test_a_wrong_reading_is_refused(self, louder):
+        register_family(Family("louder", norm="norm", logits=lambda logits, config: 3 * logits))
+        with pytest.raises(UserError, match="readouts of its layers would be wrong"):
+            Lens(louder).check_logits()
+
+    @pytest.mark.parametrize(
+        ("paths", "message"),
+        [
+            (
+                {"norm": "ln_out"},
+                "norm='ln_out' is not in LlamaModel, which has embed_tokens, layers, norm, rotary_emb",
+            ),
+            ({"norm": "norm", "backbone": "trunk"}, "backbone='trunk' is not in Louder, which has model, lm_head"),
+        ],
+    )
+    def test_paths_that_are_not_there(self, louder, paths, message):
+        register_family(Family("louder", **paths))
+        with pytest.raises(UserError, match=re.escape(message)):
+            Lens(louder)
+
+    def test_it_is_taken_from_the_command_line_only(self, module, monkeypatch):
+        monkeypatch.setattr(plugins, "_families", [])
+        name = module("loud = 3")
+        line = ["--ckpt", "x", "--family", f"{name}:loud", f"--family={name}:loud"]
+        plugins.allow(line)
+        assert plugins.take_families(line) == ["--ckpt", "x"]
+        assert plugins.families() == [3]
+        with pytest.raises(UserError, match=r"names a int, and a led_rl\.Family is needed"):
+            load_policy(str(ROOT / "checkpoints" / "base_countdown"))
+        with pytest.raises(UserError, match="--family loud: a module and a name in it"):
+            plugins.take_families(["--family", "loud"])
+        with pytest.raises(UserError, match="--family : a module"):
+            plugins.take_families(["--family"])
 
 
 class TestConsent:

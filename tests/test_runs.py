@@ -1,10 +1,15 @@
 """Training runs side by side: every run, and a standard error over runs that one run's problems cannot give."""
 
+import shutil
+from pathlib import Path
+
 import pytest
 from made_records import comparison
 
+from led_rl.commands import report
+from led_rl.errors import UserError
 from led_rl.records import write_jsonl
-from led_rl.report.runs import over_runs, runs_block
+from led_rl.report.runs import over_runs, runs_block, runs_sentence
 
 
 def compared(difference, k=16, baseline="top_k", rl_step=9, temperature=1.0):
@@ -58,5 +63,17 @@ def test_a_run_that_lacks_a_comparison_is_named(tmp_path):
 
 def test_a_study_without_other_runs_is_refused(tmp_path):
     record(tmp_path, compared(0.02))
-    with pytest.raises(ValueError, match="holds no record of a run"):
+    with pytest.raises(UserError, match="holds no record of a run"):
         runs_block(tmp_path)
+    with pytest.raises(UserError, match="holds no record of a run"):
+        runs_sentence(tmp_path)
+
+
+def test_a_record_of_one_run_leaves_the_sentence_on_several_alone(tmp_path):
+    """`led-report --run results/countdown_default --readme README.md`, from its own help, wrote `1 training runs ..
+    [nan, nan]` over the README's sentence on five."""
+    root = Path(__file__).resolve().parents[1]
+    shutil.copytree(root / "results" / "countdown_default", tmp_path / "record")
+    shutil.copy(root / "README.md", tmp_path)
+    assert report.main(["--run", str(tmp_path / "record"), "--readme", str(tmp_path / "README.md")]) == 0
+    assert (tmp_path / "README.md").read_text() == (root / "README.md").read_text()

@@ -386,8 +386,10 @@ class TestTraining:
         assert_events_are_whole(run)
 
     @pytest.mark.slow
-    def test_a_finished_run_goes_on_to_more_steps(self, workspace, base, trained, copy):
-        run = copy(trained)
+    @pytest.mark.timeout(900)
+    def test_a_finished_run_goes_on_to_more_steps(self, workspace, base, trained, evaluated, copy):
+        """And the same evaluation adds the new checkpoint to those that are there."""
+        run = copy(evaluated)
         more = ["--grpo.max_steps", str(STEPS + 2), "--resume", "true"]
         succeed(training(base, run, *more), workspace)
         rows, before = (without(read_jsonl(folder / "train.jsonl"), "step_s", "rollout_s") for folder in (run, trained))
@@ -397,6 +399,11 @@ class TestTraining:
         assert RunFolder(run).config()["grpo"]["max_steps"] == STEPS + 2
         fewer = execute(training(base, run, "--grpo.max_steps", "4", "--resume", "true"), workspace)
         assert fewer.returncode == 2 and "grpo.max_steps differ" in fewer.stderr
+        succeed(evaluation(run), workspace)
+        found, before = samples(run), samples(evaluated)
+        assert {name: found[name] for name in before} == before  # to the wall time: they were not sampled again
+        assert {name[0] for name in found.keys() - before.keys()} == {f"checkpoint-{STEPS + 2}"}
+        assert {row["rl_step"] for row in read_jsonl(run / "eval" / "results.jsonl")} == {0, *SAVED, STEPS + 2}
 
     def test_run_of_the_default_recipe_is_resumed_and_evaluated(self, workspace, base, tmp_path):
         """Adapters on the last two layers, at the default rate."""
@@ -635,7 +642,11 @@ class TestBadInput:
             pytest.param(["--num_problems", "4", "--accelerator", "cuda"], "cuda", marks=WITHOUT_CUDA),
             (["--num_problems", "4", "--seed", "5"], "holds samples with seed=0, and 5 is asked for"),
             (["--num_problems", "4", "--split", "validation"], "holds samples with split='test', and 'validation'"),
-            (["--num_problems", "4", "--num_samples", "8"], "holds samples with num_samples=4, and 8 is asked for"),
+            (
+                ["--num_problems", "4", "--num_samples", "8"],
+                "holds 4 samples of each problem, and 8 are asked for: base/",
+            ),
+            (["--num_problems", "4", "--num_samples", "2"], "and 2 are asked for: give --num_samples 4 or more"),
         ],
     )
     def test_evaluation(self, capfd, evaluated, copy, argv, message):

@@ -110,6 +110,7 @@ led-bench decoding                                    # the shipped models
 led-bench decoding --models checkpoints/smollm2 --dtypes float32 bfloat16 --output bench.json
 led-bench decoding --quick                            # within 5 minutes
 """,
+    loads_models=True,
 )
 
 if __name__ == "__main__":

@@ -27,6 +27,7 @@ main = Command(
 led-diagnose --ckpt checkpoints/countdown_grpo
 led-diagnose --ckpt checkpoints/countdown_grpo --steps 0 600 --positions 1000
 """,
+    loads_models=True,
 )
 
 if __name__ == "__main__":

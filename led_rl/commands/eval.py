@@ -49,7 +49,7 @@ main = Command(
     kind=EvalConfig,
     run=run,
     about="Evaluate checkpoints: Latent Exploration Decoding against its baselines, over temperatures. The same "
-    "command goes on after an interruption; more problems, arms or temperatures add to what is there.",
+    "command goes on after an interruption; more problems, samples, arms or temperatures add to what is there.",
     examples="""
 led-eval --ckpt checkpoints/countdown_grpo
 led-eval --ckpt checkpoints/countdown_grpo --arms plain top_k led_norm --temperatures 0.6 1.0
@@ -57,6 +57,7 @@ led-eval --ckpt checkpoints/countdown_grpo --inspect 20
 led-eval --ckpt checkpoints/base_countdown --num_problems 500
 """,
     rehearse=rehearse,
+    loads_models=True,
 )
 
 if __name__ == "__main__":

@@ -26,6 +26,7 @@ main = Command(
 led-fit-lens                                     # the shipped base, about a minute on two cores
 led-fit-lens --model checkpoints/my_base --output_dir checkpoints/my_lens
 """,
+    loads_models=True,
 )
 
 if __name__ == "__main__":

@@ -27,6 +27,7 @@ main = Command(
 led-inspect --ckpt checkpoints/countdown_grpo
 led-inspect --ckpt checkpoints/countdown_grpo --steps 0 200 600 --problems 10
 """,
+    loads_models=True,
 )
 
 if __name__ == "__main__":

@@ -99,7 +99,7 @@ def _run(config: ReportConfig, folder: Path) -> None:
     from led_rl.report.export import export_record
     from led_rl.report.findings import results_block, summary_block
     from led_rl.report.readme import has_markers, update_readme
-    from led_rl.report.runs import runs_block, runs_sentence
+    from led_rl.report.runs import has_runs, runs_block, runs_sentence
     from led_rl.report.speed import speed_block
     from led_rl.report.tables import decisions_block, matched_block
     from led_rl.scores.scoring import score
@@ -121,6 +121,9 @@ def _run(config: ReportConfig, folder: Path) -> None:
             "five runs": runs_sentence,
         }
         wanted = [marker for marker in blocks if has_markers(readme, marker)]
+        of_one = [marker for marker in wanted if blocks[marker] not in (runs_block, runs_sentence)]
+        if of_one and not has_runs(folder):  # a README of several records: what is of several runs is another's
+            wanted = of_one
         for marker in wanted:
             update_readme(readme, marker, blocks[marker](folder))
         if config.speed:

@@ -64,11 +64,13 @@ led-train                                  # the shipped base on countdown
 led-train --config configs/smollm2_grpo.yaml --output_dir checkpoints/y --grpo.learning_rate 1e-4
 led-train --task.name gsm8k --model Qwen/Qwen3-0.6B-Base
 led-train --resume                         # go on after an interruption
+led-train --resume --grpo.max_steps 900    # go on with a finished run
 """,
     default=default_file,
     fields={"grpo": grpo_fields},
     rehearse=rehearse,
     resumable=True,
+    loads_models=True,
 )
 
 if __name__ == "__main__":

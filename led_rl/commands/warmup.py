@@ -26,6 +26,7 @@ main = Command(
 led-warmup --model HuggingFaceTB/SmolLM2-135M-Instruct --output_dir checkpoints/warm --task.name reasoning_gym:chain_sum
 """,
     resumable=True,
+    loads_models=True,
 )
 
 if __name__ == "__main__":

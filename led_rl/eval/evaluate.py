@@ -41,7 +41,7 @@ def evaluate(config: EvalConfig) -> Path:
     for arm in plan.arms:  # the checkpoints of a run share one architecture, so an arm fits all of them or none
         arm.build(config.temperatures[0], lens_of(arm, policy, base), hard_tokens(policy))
     settings = shared_settings(config, plan, think_tokens(policy.tokenizer).end is not None)
-    check_record(plan, settings)
+    check_record(config, plan, settings)
     problems = plan.task.problems(config.split, config.num_problems, config.seed)
     prompts = encode_prompts(policy.tokenizer, [plan.task.prompt(problem) for problem in problems], plan.prompt)
     encoded = {problem.id: ids for problem, ids in zip(problems, prompts, strict=True)}

@@ -1,12 +1,13 @@
 """What `eval.json` says: the settings that all samples of a folder share, its arms and models, and what made them.
 
 An evaluation goes on in the folder it began: what would make its samples differ from those that are there is refused,
-and everything else adds to them.
+and everything else adds to them: problems, samples of each, checkpoints, arms, temperatures.
 """
 
 import dataclasses
 import logging
 from collections.abc import Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any, cast
 
@@ -14,6 +15,7 @@ from led_rl.decoding.arms import Arm
 from led_rl.errors import UserError
 from led_rl.eval.config import EvalConfig
 from led_rl.eval.plan import Plan
+from led_rl.eval.sampling import Setting
 from led_rl.models.source import fingerprint
 from led_rl.records import write_jsonl
 from led_rl.run_folder import provenance
@@ -33,7 +35,6 @@ def shared_settings(config: EvalConfig, plan: Plan, marks_thinking: bool) -> dic
         "prompt": dataclasses.asdict(plan.prompt),
         "split": config.split,
         "seed": config.seed,
-        "num_samples": config.num_samples,
         "max_new_tokens": plan.max_new_tokens,
         "matched": dataclasses.asdict(config.matched),
         "precision": config.precision,
@@ -50,11 +51,12 @@ def extended_record(
 
     UserError where the folder holds samples that were drawn under other settings or from other weights.
     """
-    before = check_record(plan, settings)
+    before = check_record(config, plan, settings)
     models: dict[str, ModelRecord] = {**(before["models"] if before else {}), **_models(plan)}
     arms: Sequence[Arm] = plan.arms
     record: dict[str, Any] = {
         **settings,
+        "num_samples": config.num_samples,
         "n": config.num_samples,
         "num_problems": max(config.num_problems, before["num_problems"] if before else 0),
         "arms": {**(before["arms"] if before else {}), **{arm.key: arm.card.record() for arm in arms}},
@@ -63,12 +65,21 @@ def extended_record(
         "contamination": _contamination(config, plan, problems),
         "processes": processes,
     }
+    if before and config.num_problems < before["num_problems"]:  # what was found of them all stays
+        record["contamination"] = before["contamination"]
+        _LOG.warning(
+            "%s holds %d problems, and %d are asked for: scores are of all that are there",
+            plan.eval_dir,
+            before["num_problems"],
+            config.num_problems,
+        )
     return cast(EvalRecord, record)
 
 
-def check_record(plan: Plan, settings: dict[str, Any]) -> EvalRecord | None:
+def check_record(config: EvalConfig, plan: Plan, settings: dict[str, Any]) -> EvalRecord | None:
     """The record that the folder holds, None if it holds none; UserError if it was made under other settings or from
-    other weights. To be asked before processes are started: one that is refused alone leaves the others waiting."""
+    other weights, or if some of its cells would be left with fewer samples than others. To be asked before processes
+    are started: one that is refused alone leaves the others waiting."""
     path = plan.eval_dir / "eval.json"
     if not path.exists():
         return None
@@ -85,7 +96,32 @@ def check_record(plan: Plan, settings: dict[str, Any]) -> EvalRecord | None:
                 f"{plan.eval_dir} holds samples of other weights under the name {name!r}: remove that folder, or give "
                 "another --output_dir"
             )
+    _check_samples(config, plan, before)
     return before
+
+
+def _check_samples(config: EvalConfig, plan: Plan, before: EvalRecord) -> None:
+    """UserError unless all cells and problems of the folder are to have as many samples: they are scored alike."""
+    asked, there = config.num_samples, before["num_samples"]
+    if asked == there:
+        return
+    growing = f"{plan.eval_dir} holds {there} samples of each problem, and {asked} are asked for: "
+    if asked < there:
+        raise UserError(f"{growing}give --num_samples {there} or more, or another --output_dir")
+    if config.num_problems < before["num_problems"]:
+        raise UserError(
+            f"{growing}{before['num_problems'] - config.num_problems} of its problems would be left behind; give "
+            f"--num_problems {before['num_problems']} or more, or another --output_dir"
+        )
+    settings = [Setting(*one) for one in product(plan.targets.models, plan.arms, config.temperatures)]
+    covered = {path for setting in settings for path in setting.files(plan.eval_dir)}
+    left = sorted(path for path in (plan.eval_dir / "samples").glob("*/*.jsonl") if path not in covered)
+    if left:
+        named = f"{left[0].parent.name}/{left[0].name.rpartition('.rank')[0]}"
+        raise UserError(
+            f"{growing}{named} would be left behind; name all arms, temperatures and steps that are there, or another "
+            "--output_dir"
+        )
 
 
 def _models(plan: Plan) -> dict[str, ModelRecord]:

@@ -42,12 +42,14 @@ class Setting:
 
     def finished(self, eval_dir: Path) -> set[tuple[str, int]]:
         """(problem id, sample) of every sample on disk, whichever process wrote it."""
-        pattern = self.file(eval_dir, "*")
         return {
-            (row["problem_id"], row["sample"])
-            for path in pattern.parent.glob(pattern.name)
-            for row in iter_rows(path, SampleRow)
+            (row["problem_id"], row["sample"]) for path in self.files(eval_dir) for row in iter_rows(path, SampleRow)
         }
+
+    def files(self, eval_dir: Path) -> list[Path]:
+        """Its files that are there, of all processes."""
+        pattern = self.file(eval_dir, "*")
+        return list(pattern.parent.glob(pattern.name))
 
 
 @dataclass(frozen=True)

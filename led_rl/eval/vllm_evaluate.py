@@ -68,7 +68,7 @@ def evaluate_with_vllm(config: EvalConfig, plan: Plan) -> Path:
         "engine": VLLM,
         "common_random_numbers": False,
     }
-    check_record(plan, settings)
+    check_record(config, plan, settings)
     problems = plan.task.problems(config.split, config.num_problems, config.seed)
     prompts = encode_prompts(card.tokenizer, [plan.task.prompt(problem) for problem in problems], plan.prompt)
     encoded = {problem.id: ids for problem, ids in zip(problems, prompts, strict=True)}

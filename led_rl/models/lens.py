@@ -7,7 +7,7 @@ depth i is the residual stream after layer L - i, as it leaves that layer; depth
 Letters: B rows, S positions, D depths, H width, V vocabulary, L layers.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,6 +30,32 @@ _BY_LAYER = Version(_TRANSFORMERS) < Version("5.23.0.dev0")
 
 
 @dataclass(frozen=True)
+class Family:
+    """How a family of models is read that this module does not know (docs/own_model.md).
+
+    Args:
+        model_type: the `model_type` of its config.json.
+        norm: where the final norm is below the decoder backbone, such as `norm` or `out.norm`.
+        backbone: where the decoder is below the model, such as `transformer`; None: what its `get_decoder` gives.
+        logits: what the model does to the product of its head: a function of that product (..., V) and of the model's
+            text config; None: nothing.
+    """
+
+    model_type: str
+    norm: str
+    backbone: str | None = None
+    logits: Callable[[Tensor, Any], Tensor] | None = None
+
+
+_FAMILIES: dict[str, Family] = {}
+
+
+def register_family(family: Family) -> None:
+    """Read models of this type so from now on, in this process."""
+    _FAMILIES[family.model_type] = family
+
+
+@dataclass(frozen=True)
 class Reading:
     """States of the depths asked for: `states[depth]` is (B, S, H); depth 0 is already normed."""
 
@@ -44,8 +70,8 @@ class Lens:
             through, its adapters stay in force.
 
     Raises:
-        ValueError: if the model has no decoder backbone, final norm or LM head that can be found, or if its logits are
-            not the LM head's product of its last hidden state as far as this module knows families.
+        ValueError: if the model has no decoder backbone, final norm or LM head that can be found. (`check_logits` asks
+            whether its logits are what this module makes of its last hidden state.)
     """
 
     def __init__(self, model: nn.Module) -> None:
@@ -61,21 +87,30 @@ class Lens:
                 "a model of attention layers only is needed"
             )
         text = config.get_text_config()
-        self.backbone = self.model.get_decoder() or self.model.base_model
+        family = _FAMILIES.get(getattr(config, "model_type", ""))
+        below = None if family is None or family.backbone is None else _part(self.model, family.backbone, "backbone")
+        self.backbone = below or self.model.get_decoder() or self.model.base_model
         head = self.model.get_output_embeddings()
-        norm = next((getattr(self.backbone, name) for name in _NORM_NAMES if hasattr(self.backbone, name)), None)
+        if family is None:
+            norm = next((getattr(self.backbone, name) for name in _NORM_NAMES if hasattr(self.backbone, name)), None)
+        else:
+            norm = _part(self.backbone, family.norm, "norm")
         if self.backbone is self.model or head is None or norm is None:
             missing = "an LM head" if head is None else "a final norm" if norm is None else "a decoder backbone"
-            raise ValueError(
+            raise UserError(
                 f"{type(self.model).__name__} shows no sign of {missing}; intermediate layers can be read only in a "
-                "causal model with a residual stream, a final norm and an LM head"
+                "causal model with a residual stream, a final norm and an LM head. If it has them under other names, "
+                "say so with --family (docs/own_model.md)"
             )
         self.head: nn.Module = head
         self.norm: nn.Module = norm
         self.layers = int(text.num_hidden_layers)
         self.vocabulary = int(getattr(head, "out_features", text.vocab_size))
+        self._text, self._own_logits = text, None if family is None else family.logits
+        self._scale, self._soft_cap = 1.0, None
+        if family is not None:  # says itself what is done to logits
+            return
         self._soft_cap = getattr(text, _SOFT_CAP, None)
-        self._scale = 1.0
         for name in _MULTIPLIED_BY:
             self._scale *= getattr(text, name, None) or 1.0
         for name in _DIVIDED_BY:
@@ -143,6 +178,8 @@ class Lens:
         if depth > 0 and final_norm:
             state = self.norm(state)
         logits: Tensor = self.head(state)
+        if self._own_logits is not None:
+            return self._own_logits(logits, self._text)
         if self._scale != 1.0:
             logits = logits * self._scale
         if self._soft_cap is not None:
@@ -198,9 +235,9 @@ class Lens:
         finally:
             self.model.train(training)
         if not _close(ours, theirs):
-            raise ValueError(
+            raise UserError(
                 f"{type(self.model).__name__} does to its logits what led_rl.models.lens does not know: readouts of "
-                "its layers would be wrong. Teach the lens this family first."
+                "its layers would be wrong. Say with --family what it does (docs/own_model.md)"
             )
         wrong = [depth for depth in depths if not _close(reading[depth], every[self.layers - depth])]
         if len(every) != self.layers + 1 or wrong:
@@ -219,6 +256,17 @@ def _close(ours: Tensor, theirs: Tensor) -> bool:
         return True
     scale = float(theirs.float().abs().max())
     return torch.allclose(ours.float(), theirs.float(), rtol=1e-3, atol=1e-3 * scale)
+
+
+def _part(module: nn.Module, path: str, what: str) -> nn.Module:
+    """The module at a path that a family names; UserError if there is none."""
+    try:
+        return module.get_submodule(path)
+    except AttributeError as error:
+        names = ", ".join(name for name, _ in module.named_children())
+        raise UserError(
+            f"the family's {what}={path!r} is not in {type(module).__name__}, which has {names or 'no modules'}"
+        ) from error
 
 
 def _unwrap(model: nn.Module) -> PreTrainedModel:

@@ -15,8 +15,10 @@ from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging as transformers_logging
 
+from led_rl import plugins
 from led_rl.errors import UserError
 from led_rl.models.folder_check import check_folder
+from led_rl.models.lens import Family, register_family
 from led_rl.models.source import ADAPTER, check_source
 from led_rl.shipped import located
 
@@ -63,6 +65,7 @@ def load_policy(source: str, dtype: str = "float32", trust_remote_code: bool = F
             configuration says; if the tokenizer is not the model's, or the dtype is unknown.
     """
     check_source(source)
+    _register_families()
     if dtype not in DTYPES:
         raise UserError(f"dtype={dtype!r}: one of {', '.join(DTYPES)}")
     # A bar for every file of a small model hides the command's own; those of downloads are huggingface_hub's.
@@ -79,6 +82,17 @@ def load_policy(source: str, dtype: str = "float32", trust_remote_code: bool = F
     policy = Policy(model.eval(), tokenizer)
     check_ids(policy, source, policy.end_tokens)
     return policy
+
+
+def _register_families() -> None:
+    """Make the families of the user's own known; their modules also tell transformers of their models."""
+    for family in plugins.families():
+        if not isinstance(family, Family):
+            raise UserError(
+                f"{plugins.FAMILY}: it names a {type(family).__name__}, and a led_rl.Family is needed: "
+                "docs/own_model.md"
+            )
+        register_family(family)
 
 
 def check_ids(policy: Policy, what: str, ids: Iterable[int]) -> None:
@@ -112,7 +126,8 @@ def _model(source: str, dtype: str, trust_remote_code: bool) -> PreTrainedModel:
         )
     except (ValueError, KeyError, ZeroDivisionError) as error:  # what its many models raise on sizes that make no sense
         reason = " ".join(str(error).split())[:160]
-        raise UserError(f"{source}: transformers cannot build the model of its config.json ({reason})") from error
+        own = f"; {plugins.FAMILY} names one of your own" if "does not recognize" in reason else ""
+        raise UserError(f"{source}: transformers cannot build the model of its config.json ({reason}){own}") from error
     model, found = loaded
     # transformers gives what is missing fresh random weights, with no more than a warning.
     for kind, what in (

@@ -27,9 +27,7 @@ def runs_block(study: Path) -> str:
     Raises:
         UserError: if there is no other run, or a run lacks a comparison that the first of `runs/` has.
     """
-    folders = sorted(path for path in (study / FOLDER).glob("*") if (path / "eval").is_dir())
-    if not folders:
-        raise UserError(f"{study}/{FOLDER} holds no record of a run: export some there with scripts/report.py --export")
+    folders = _others(study)
     records = {"this study's": _comparisons(study), **{folder.name: _comparisons(folder) for folder in folders}}
     cards = cards_of(folders[0])
     led = [row for row in records[folders[0].name].values() if cards.of(row).group == "led"]
@@ -66,8 +64,9 @@ def runs_block(study: Path) -> str:
 
 
 def runs_sentence(study: Path) -> str:
-    """The runs in one paragraph: what RL cost in each, and what LED is above its controls, over them all."""
-    folders = [study, *sorted(path for path in (study / FOLDER).glob("*") if (path / "eval").is_dir())]
+    """The runs in one paragraph: what RL cost in each, and what LED is above its controls, over them all. UserError if
+    there is no other run."""
+    folders = [study, *_others(study)]
     records = [_comparisons(folder) for folder in folders]
     step = max(key[0] for key in records[-1] if isinstance(key[0], int))
     led = next(row for row in records[-1].values() if cards_of(folders[-1]).of(row).group == "led")
@@ -80,7 +79,9 @@ def runs_sentence(study: Path) -> str:
         shown = []
         for k in (16, 1):
             values = [100 * record[step, key, k, kind, temperature]["difference"] for record in records]
-            low, high = t_interval(values) or [math.nan, math.nan]
+            interval = t_interval(values)
+            assert interval is not None  # of two runs at least
+            low, high = interval
             mean = statistics.fmean(values)
             each = ", ".join(f"{value:.1f}" for value in sorted(values))
             shown.append(f"{mean:+.2f} points of pass@{k} [{low:.2f}, {high:.2f}] (runs: {each})")
@@ -98,9 +99,21 @@ def runs_sentence(study: Path) -> str:
     )
 
 
+def has_runs(study: Path) -> bool:
+    """Whether other training runs are on record beside the study's own."""
+    return any((path / "eval").is_dir() for path in (study / FOLDER).glob("*"))
+
+
 def over_runs(values: Sequence[float]) -> tuple[float, float]:
     """Mean, and its standard error from the sample's standard deviation; needs two values."""
     return statistics.fmean(values), statistics.stdev(values) / math.sqrt(len(values))
+
+
+def _others(study: Path) -> list[Path]:
+    """Folders of the other runs; UserError if there are none."""
+    if not has_runs(study):
+        raise UserError(f"{study}/{FOLDER} holds no record of a run: export some there with scripts/report.py --export")
+    return sorted(path for path in (study / FOLDER).glob("*") if (path / "eval").is_dir())
 
 
 def _comparisons(folder: Path) -> dict[tuple[object, ...], ComparisonRow]:
