@@ -16,12 +16,12 @@ class LeakConfig:
     """Solutions in pretraining documents.
 
     Args:
-        ckpt: evaluated base or run, with <ckpt>/eval/counts.json.gz; its step 0 is what is looked at
+        ckpt: where a base or run was evaluated, with <ckpt>/eval/counts.json.gz; the base, or step 0, is looked at
         base: the base's folder, whose config.yaml says which documents it was pretrained on
         output: JSON file to write
     """
 
-    ckpt: str = "checkpoints/base_countdown"
+    ckpt: str = "checkpoints/eval_base_countdown"
     base: str = "checkpoints/base_countdown"
     output: str | None = None
 
@@ -90,7 +90,8 @@ main = Command(
     about="Compare countdown problems whose solution stood in a pretraining document, as a failed attempt at another "
     "target, with problems whose did not.",
     examples="""
-python scripts/measure_leak.py --ckpt checkpoints/base_countdown --output results/recovery/leak.json
+python scripts/eval_led.py --ckpt checkpoints/base_countdown --split validation --num_problems 3000 --arms plain
+python scripts/measure_leak.py --output results/recovery/leak.json
 """,
 )
 

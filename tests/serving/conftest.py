@@ -1,6 +1,8 @@
 """Tests of LED inside vLLM; all of them skip where vLLM is not installed (`.ci/vllm` makes a place where it is)."""
 
 import os
+import subprocess
+import sys
 from importlib.util import find_spec
 
 import pytest
@@ -20,3 +22,17 @@ if find_spec("vllm"):
 @pytest.fixture(scope="session")
 def vllm():
     return pytest.importorskip("vllm")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem):
+    """A test marked `own_process` runs in a Python of its own: vLLM 0.32 makes only the first engine of a process that
+    has imported numba, since it then looks through all modules for Triton kernels and trips over llvmlite's."""
+    if pyfuncitem.get_closest_marker("own_process") is None or "OWN_PROCESS" in os.environ:
+        return None
+    command = [sys.executable, "-m", "pytest", "-q", "-m", "", pyfuncitem.nodeid]
+    done = subprocess.run(
+        command, env={**os.environ, "OWN_PROCESS": "1"}, capture_output=True, text=True, cwd=pyfuncitem.config.rootpath
+    )
+    assert done.returncode == 0, done.stdout[-6000:]
+    return True

@@ -22,6 +22,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 BASE = str(Path(__file__).parents[2] / "checkpoints" / "base_countdown")
 
 
+@pytest.mark.own_process
 def test_a_colocated_grpo_step_with_led_rollouts(tmp_path, monkeypatch):
     """TRL's sampling log-probabilities are log q, and its ratio is the full policy's over q."""
     import trl.generation.vllm_generation as generation
