@@ -26,8 +26,8 @@ def vllm():
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_pyfunc_call(pyfuncitem):
-    """A test marked `own_process` runs in a Python of its own: vLLM 0.32 makes only the first engine of a process that
-    has imported numba, since it then looks through all modules for Triton kernels and trips over llvmlite's."""
+    """A test marked `own_process` runs in a Python of its own: vLLM 0.32 makes no engine in a process that has imported
+    llvmlite, as it looks through all modules for Triton kernels then and trips over it."""
     if pyfuncitem.get_closest_marker("own_process") is None or "OWN_PROCESS" in os.environ:
         return None
     command = [sys.executable, "-m", "pytest", "-q", "-m", "", pyfuncitem.nodeid]
