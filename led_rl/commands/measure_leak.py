@@ -10,6 +10,8 @@ from led_rl.cli import Command
 from led_rl.errors import UserError
 from led_rl.records import JsonObject, write_json
 
+UNREAD = 1_000_003  # added to the seed of documents that nobody was trained on
+
 
 @dataclass(frozen=True)
 class LeakConfig:
@@ -48,19 +50,30 @@ def run(config: LeakConfig, plain: JsonObject) -> None:
     keys = {row["problem_id"]: _key(row["problem_id"]) for row in read_rows(evaluation / "problems.jsonl", ProblemRow)}
     n, counts = read_counts(evaluation / COUNTS)
     data = settings["data"]
-    documents = task.documents("train", settings["seed"], data["max_attempts"], data["solution_rate"])
-    seen = exposure(islice(documents, data["documents"]), keys.values())
+    # What the base read, and as many documents that it did not: what those "give away" is no effect of reading.
+    seen, unseen = (
+        exposure(
+            islice(
+                task.documents("train", seed, data["max_attempts"], data["solution_rate"]),
+                data["documents"],
+            ),
+            keys.values(),
+        )
+        for seed in (settings["seed"], settings["seed"] + UNREAD)
+    )
     rows = []
     for cell, right in counts.items():
         if cell.arm != "plain" or cell.rl_step not in (0, None):
             continue
         names = sorted(right)
         solutions = [len(solve(list(keys[name][0]), task.config)[keys[name][1]]) for name in names]
-        solved = [seen.solved[keys[name]] for name in names]
+        solved, not_read = ([some.solved[keys[name]] for name in names] for some in (seen, unseen))
         for k in (1, headline_k(ks(n))):
             passes = pass_at_k(n, np.array([right[name] for name in names], dtype=np.intp), k)
             found = leak(passes, solved, solutions, (cell.temperature, k))
-            rows.append({"temperature": cell.temperature, "k": k, "pass_at_k": float(passes.mean()), **found})
+            placebo = leak(passes, not_read, solutions, (cell.temperature, k, "placebo"))
+            scored = {"temperature": cell.temperature, "k": k, "pass_at_k": float(passes.mean())}
+            rows.append({**scored, **found, "placebo": placebo})
     if not rows:
         raise UserError(f"{evaluation / COUNTS}: holds no plain sampling of step 0; evaluate the base plainly")
     documents_about = [seen.same_numbers.get(key, 0) for key in keys.values()]
