@@ -1,5 +1,7 @@
 """Shared fixtures: tiny models, each proved tiny, and the shipped base where it is there."""
 
+from pathlib import Path
+
 import pytest
 import torch
 from tiny_models import SHIPPED, moved, tiny_llama
@@ -7,15 +9,32 @@ from tiny_models import SHIPPED, moved, tiny_llama
 from led_rl.models.lens import Lens
 from led_rl.models.loading import load_policy
 from led_rl.models.tokenizer import word_tokenizer
-from led_rl.run_folder import RunFolder
+from led_rl.records import read_json, write_json
+from led_rl.run_folder import RunFolder, provenance
 from led_rl.tasks.countdown import Countdown
 
 
 def pytest_addoption(parser):
-    parser.addoption("--record", help="JSON file that the loops of kills in tests/reliability add their figures to")
+    parser.addoption("--record", help="JSON file that tests of reliability and serving add their figures to")
 
 
 torch.set_num_threads(min(2, torch.get_num_threads()))
+
+
+@pytest.fixture(scope="session")
+def record(request):
+    """Keeps the figures of one test, by a name, in the file that --record names."""
+    given = request.config.getoption("--record")
+
+    def keep(name, **figures):
+        print(name, figures)
+        if given:
+            path = Path(given)
+            kept = read_json(path) if path.exists() else {}
+            kept[name] = {**figures, "provenance": provenance({"seed": figures.get("seed", 0)})}
+            write_json(path, dict(sorted(kept.items())))
+
+    return keep
 
 
 @pytest.fixture(scope="session")

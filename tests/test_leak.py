@@ -50,11 +50,13 @@ def problems_of(seed, gain, count=4000):
 def test_what_reading_adds_is_found_and_what_solutions_add_is_not(gain):
     passes, read, solutions = problems_of(1, gain)
     naive = passes[read > 0].mean() - passes[read == 0].mean()
-    found = leak(passes, read, solutions, ("test",))
+    chance = (np.random.default_rng(5).random(len(passes)) < 0.15 * solutions).astype(int)
+    found = leak(passes, read, chance, solutions, ("test",))
     assert naive > gain + 0.05
-    assert found["difference"] == pytest.approx(gain, abs=0.006)
-    low, high = found["ci95"]
-    assert low < gain < high and high - low < 0.02
+    for name, wanted in (("read", gain), ("placebo", 0.0), ("excess", gain)):
+        assert found[name]["difference"] == pytest.approx(wanted, abs=0.008)
+        low, high = found[name]["ci95"]
+        assert low < wanted < high and high - low < 0.02
     assert found["problems_read"] == read.sum() and found["problems_unread"] == (read == 0).sum()
 
 
@@ -66,10 +68,12 @@ def test_the_difference_by_a_slow_twin():
         seen, unseen = [p for p, r in own if r], [p for p, r in own if not r]
         weight = 1 / (1 / len(seen) + 1 / len(unseen))
         total, size = total + weight * (fmean(seen) - fmean(unseen)), size + weight
-    assert leak(passes, read, solutions, ("test",))["difference"] == pytest.approx(total / size)
+    found = leak(passes, read, read, solutions, ("test",))
+    assert found["read"]["difference"] == pytest.approx(total / size)
+    assert found["excess"] == {"difference": 0.0, "ci95": [0.0, 0.0]}
 
 
 def test_where_all_or_none_were_read_nothing_is_said():
     passes, _, solutions = problems_of(3, 0.0, 50)
-    assert leak(passes, [0] * 50, solutions, ("test",))["difference"] is None
-    assert leak(passes, [2] * 50, solutions, ("test",))["ci95"] is None
+    found = leak(passes, [0] * 50, [2] * 50, solutions, ("test",))
+    assert [found[name] for name in ("read", "placebo", "excess")] == [{"difference": None, "ci95": None}] * 3

@@ -7,9 +7,11 @@ import pytest
 import yaml
 
 from led_rl.config import parse
+from led_rl.decoding.led import PRESETS
 from led_rl.errors import UserError
 from led_rl.matrix import MatrixConfig, stages
 from led_rl.rl.config import RewardConfig, RolloutConfig, TrainConfig, check_pass_at_k, grpo_arguments
+from led_rl.serving.settings import Settings
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 RIVALS = {
@@ -94,11 +96,41 @@ def refused(**groups):
         ({"clip": float("nan")}, "rollout.clip=nan"),
         ({"engine": False, "decoder": "led_countdown"}, "rollout.engine=false: TRL's own rollouts are plain"),
         ({"engine": False, "correction": "token"}, "rollout.engine=false: TRL's own rollouts are plain"),
+        ({"engine": "vllm", "correction": "token"}, "rollout.engine=vllm: TRL corrects for vLLM itself"),
+        ({"engine": "vllm", "record": True}, "rollout.engine=vllm: TRL corrects for vLLM itself"),
     ],
 )
 def test_rollouts_that_make_no_sense(settings, message):
     with pytest.raises(UserError, match=message):
         RolloutConfig(**settings)
+
+
+@pytest.mark.parametrize(("mode", "key"), [("colocate", "extra_args"), ("server", "vllm_xargs")])
+def test_vllm_is_asked_for_led_by_trls_own_options(mode, key):
+    """From the command line: TRL is told to use vLLM, its ratio is per token, and LED alone truncates."""
+    argv = ["--rollout.engine", "vllm", "--rollout.decoder", "led_countdown@depth=3", "--grpo.max_steps", "2",
+            "--grpo.vllm_mode", mode, "--grpo.top_p", "0.9", "--grpo.bf16", "false"]  # fmt: skip
+    config, _ = parse(TrainConfig, argv)
+    arguments = grpo_arguments(config)
+    assert (arguments.use_vllm, arguments.vllm_importance_sampling_mode) == (True, "token_truncate")
+    assert (arguments.top_p, arguments.top_k, arguments.min_p) == (1.0, 0, None)
+    asked = Settings.read(arguments.generation_kwargs[key]["led"])
+    assert (asked.led, asked.top_p) == (replace(PRESETS["countdown"], depth=3), 0.9)
+    plain = grpo_arguments(TrainConfig(rollout=RolloutConfig(engine="vllm"), grpo={"max_steps": 2, "bf16": False}))
+    assert plain.use_vllm and not plain.generation_kwargs
+
+
+@pytest.mark.parametrize(
+    ("decoder", "grpo", "message"),
+    [
+        ("dola_low", {}, "rollout.decoder='dola_low' with rollout.engine=vllm: vLLM runs plain, top_k, led_"),
+        ("plain", {"use_vllm": False}, "grpo.use_vllm=false with rollout.engine=vllm: leave grpo.use_vllm out"),
+        ("led_paper", {"generation_kwargs": {"seed": 1}}, "grpo.generation_kwargs with rollout.decoder='led_paper'"),
+        ("led_papr", {}, "arm 'led_papr' is unknown"),
+    ],
+)
+def test_what_vllm_cannot_roll_out_is_refused_before_anything_is_loaded(decoder, grpo, message):
+    assert refused(rollout=RolloutConfig(engine="vllm", decoder=decoder), grpo=grpo).startswith(message)
 
 
 def test_vespo_takes_no_correction():

@@ -70,10 +70,9 @@ def run(config: LeakConfig, plain: JsonObject) -> None:
         solved, not_read = ([some.solved[keys[name]] for name in names] for some in (seen, unseen))
         for k in (1, headline_k(ks(n))):
             passes = pass_at_k(n, np.array([right[name] for name in names], dtype=np.intp), k)
-            found = leak(passes, solved, solutions, (cell.temperature, k))
-            placebo = leak(passes, not_read, solutions, (cell.temperature, k, "placebo"))
+            found = leak(passes, solved, not_read, solutions, (cell.temperature, k))
             scored = {"temperature": cell.temperature, "k": k, "pass_at_k": float(passes.mean())}
-            rows.append({**scored, **found, "placebo": placebo})
+            rows.append({**scored, **found})
     if not rows:
         raise UserError(f"{evaluation / COUNTS}: holds no plain sampling of step 0; evaluate the base plainly")
     documents_about = [seen.same_numbers.get(key, 0) for key in keys.values()]

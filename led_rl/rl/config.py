@@ -67,7 +67,8 @@ class RolloutConfig:
     """How rollouts are sampled, and how training is told what sampled them (docs/rollouts.md).
 
     Args:
-        engine: sample with led_rl's engine; false leaves it to TRL (transformers' generate, or vLLM by grpo.use_vllm)
+        engine: true: led_rl's engine; vllm: vLLM as TRL runs it, with LED in it (docs/vllm.md); false leaves it to TRL
+            (transformers' generate, or vLLM by grpo.use_vllm)
         decoder: plain, top_k (keeps grpo.top_k tokens), or an arm as evaluation names it, such as led_countdown
         correction: importance ratio of the policy to what sampled a token: none, token or sequence
         clip: largest importance ratio
@@ -76,7 +77,7 @@ class RolloutConfig:
         max_batch_tokens: most cache positions in flight, which bounds memory
     """
 
-    engine: bool = True
+    engine: bool | Literal["vllm"] = True
     decoder: str = PLAIN
     correction: Level = "none"
     clip: float = 3.0
@@ -96,6 +97,17 @@ class RolloutConfig:
                 f"rollout.decoder={self.decoder} and rollout.correction={self.correction} with rollout.engine=false: "
                 "TRL's own rollouts are plain and give no log q; set rollout.engine=true"
             )
+        if self.engine == "vllm" and self.records:
+            raise UserError(
+                f"rollout.correction={self.correction} and rollout.record={str(self.record).lower()} with "
+                "rollout.engine=vllm: TRL corrects for vLLM itself, and records it; choose by grpo.vllm_importance_"
+                "sampling_mode and _cap"
+            )
+
+    @property
+    def ours(self) -> bool:
+        """Whether led_rl's own engine samples."""
+        return self.engine is True
 
     @property
     def records(self) -> bool:
@@ -238,6 +250,10 @@ def grpo_arguments(config: TrainConfig) -> Any:
     }
     # TRL's own defaults need a GPU (bf16), or spend time to save memory (activation checkpointing).
     defaults: dict[str, Any] = {"bf16": torch.accelerator.is_available(), checkpointing: False}
+    if config.rollout.engine == "vllm":
+        from led_rl.rl.vllm_rollouts import vllm_defaults
+
+        defaults |= vllm_defaults(grpo)
     try:
         arguments = GRPOConfig(
             **(defaults | given),
@@ -253,7 +269,11 @@ def grpo_arguments(config: TrainConfig) -> Any:
         raise UserError(f"grpo: TRL refuses these settings: {error}") from error
     if arguments.max_steps < 1:
         raise UserError(f"grpo.max_steps={arguments.max_steps}: a run needs a number of steps, such as 300")
-    if config.rollout.engine:
+    if config.rollout.engine == "vllm":
+        from led_rl.rl.vllm_rollouts import request_led
+
+        request_led(config.rollout.decoder, arguments)
+    if config.rollout.ours:
         from led_rl.rl.rollout_decoders import Sampling, check_decoder  # with torch, which --help does without
 
         _check_engine(arguments)
@@ -263,9 +283,10 @@ def grpo_arguments(config: TrainConfig) -> Any:
             f"grpo.loss_type=vespo with rollout.correction={config.rollout.correction}: its weight is no multiple of "
             "the advantage, which the correction multiplies; take another loss_type, or rollout.correction=none"
         )
-    if config.watch.alarm == "temperature" and not config.rollout.engine:
+    if config.watch.alarm == "temperature" and not config.rollout.ours:
         raise UserError(
-            "watch.alarm=temperature with rollout.engine=false: TRL's own sampler keeps its temperature; use stop"
+            f"watch.alarm=temperature with rollout.engine={str(config.rollout.engine).lower()}: TRL's own sampler "
+            "keeps its temperature; use stop"
         )
     check_pass_at_k(config.reward, arguments)
     return arguments

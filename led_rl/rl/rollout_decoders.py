@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from led_rl.arm_card import PLAIN, TOP_K
-from led_rl.decoding.arms import Arm, resolve
+from led_rl.decoding.arms import Arm, Served, resolve
 from led_rl.decoding.config import Matched
 from led_rl.decoding.samplers import Plain, Sampler, Truncation
 from led_rl.errors import UserError
@@ -60,6 +60,19 @@ def rollout_sampler(name: str, sampling: Sampling, lens: Lens, hard_tokens: Sequ
     if name in (PLAIN, TOP_K):
         return Plain(Truncation(sampling.temperature, sampling.top_k, sampling.top_p, sampling.min_p))
     return _arm(name, sampling).build(sampling.temperature, lens, tuple(hard_tokens))
+
+
+def served(name: str, sampling: Sampling) -> Served:
+    """A rollout decoder as a request to vLLM. UserError for one that vLLM cannot run."""
+    if name in (PLAIN, TOP_K):
+        return Served(top_k=sampling.top_k)
+    found = _arm(name, sampling).served
+    if found is None:
+        raise UserError(
+            f"rollout.decoder={name!r} with rollout.engine=vllm: vLLM runs plain, top_k, led_ and explore_final_ arms; "
+            "choose one, or rollout.engine=true"
+        )
+    return found
 
 
 def _arm(name: str, sampling: Sampling) -> Arm:

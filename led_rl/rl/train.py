@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from led_rl.lock import hold
 from led_rl.models.config import PromptConfig
 from led_rl.models.lens import Lens
 from led_rl.models.loading import Policy, check_ids, load_policy
-from led_rl.models.prompting import dress, encode_prompts
+from led_rl.models.prompting import dress, encode_prompts, think_tokens
 from led_rl.models.source import check_source
 from led_rl.probe.entropy import EntropyProbe
 from led_rl.probe.recorder import ProbeRecorder
@@ -37,6 +38,7 @@ from led_rl.rl.rollout_decoders import Sampling
 from led_rl.rl.stopping import StopCallback
 from led_rl.rl.trainer import EngineGRPOTrainer
 from led_rl.rl.transforms import PassAtKReward
+from led_rl.rl.vllm_rollouts import started_with_led
 from led_rl.rl.watch import Watch
 from led_rl.rl.watch_callback import WatchCallback
 from led_rl.run_folder import RunFolder
@@ -103,16 +105,20 @@ def train(config: TrainConfig, plain: JsonObject) -> Path:
         checked = [CheckedReward(rewards[name]) for name in config.reward.weights]
         # transformers' filter would log the mean of the losses before in the place of a NaN.
         arguments.logging_nan_inf_filter = False
-        trainer = EngineGRPOTrainer(
-            model=policy.model,
-            processing_class=policy.tokenizer,
-            args=arguments,
-            reward_funcs=checked,
-            train_dataset=_dataset(task, problems, policy.tokenizer, config.prompt),
-            peft_config=adapters,
-            rollout=config.rollout,
-            equal_once=config.equal_once,
-        )
+        think = think_tokens(policy.tokenizer)
+        vllm = config.rollout.engine == "vllm"
+        starts_vllm = started_with_led(config.rollout.decoder, arguments, config.model, lens, think)
+        with starts_vllm if vllm else nullcontext():
+            trainer = EngineGRPOTrainer(
+                model=policy.model,
+                processing_class=policy.tokenizer,
+                args=arguments,
+                reward_funcs=checked,
+                train_dataset=_dataset(task, problems, policy.tokenizer, config.prompt),
+                peft_config=adapters,
+                rollout=config.rollout,
+                equal_once=config.equal_once,
+            )
         bar = ProgressBar()
         for callback in (
             FiniteCallback(trainer),

@@ -30,7 +30,7 @@ class EngineGRPOTrainer(GRPOTrainer):
     """GRPO whose rollouts depend on (seed, step, prompt, sample) and on nothing else.
 
     Args:
-        rollout: decoder, correction, and limits of the engine; with `engine` false, rollouts are TRL's own.
+        rollout: decoder, correction, and limits of the engine; unless `engine` is true, rollouts are TRL's own.
         equal_once: compute the loss of equal completions of a prompt once.
     """
 
@@ -48,7 +48,7 @@ class EngineGRPOTrainer(GRPOTrainer):
         with warnings.catch_warnings():
             # TRL may change `rollout_func` without notice; its minor release is pinned.
             warnings.filterwarnings("ignore", message="You are using 'rollout_func'")
-            super().__init__(**kwargs, rollout_func=engine if rollout.engine else None)
+            super().__init__(**kwargs, rollout_func=engine if rollout.ours else None)
         self.equal_once = equal_once and not _drops_out(self.model)
 
     def _generate(self, prompts: list[Any]) -> Any:
@@ -59,7 +59,7 @@ class EngineGRPOTrainer(GRPOTrainer):
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
         batch: dict[str, Any] = super()._generate_and_score_completions(inputs)
-        if self.rollout.engine and self.rollout.records:
+        if self.rollout.ours and self.rollout.records:
             mask, log_q = batch["completion_mask"], batch["sampling_per_token_logps"]
             log_pi, explored = (self._padded(inputs, field, log_q) for field in (LOG_PI, EXPLORED))
             raw = ratios(log_pi, log_q, mask, self.rollout.correction)

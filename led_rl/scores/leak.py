@@ -55,7 +55,11 @@ def exposure(documents: Iterable[tuple[str, str]], problems: Iterable[Key]) -> E
 
 
 def leak(
-    passes: FloatArray, solved: Sequence[int], solutions: Sequence[int], identity: tuple[str | float, ...]
+    passes: FloatArray,
+    solved: Sequence[int],
+    placebo: Sequence[int],
+    solutions: Sequence[int],
+    identity: tuple[str | float, ...],
 ) -> dict[str, object]:
     """How much better problems are solved whose solution was in a document: a mean over strata of equally many
     solutions, each weighted by the problems it can compare.
@@ -63,38 +67,49 @@ def leak(
     Args:
         passes: (P,) pass@k of each problem, a fraction.
         solved: documents in which each problem's target is reached.
+        placebo: the same of documents that nobody read: what is better there too is no effect of reading.
         solutions: of each problem, counted.
         identity: what is compared, for the random numbers.
 
     Returns:
-        difference (a fraction, null where no stratum has both kinds) with its 95% bootstrap interval over problems, and
-        how many problems of each kind there are.
+        `read`, `placebo` and `excess`, read minus placebo: each a difference (a fraction, null where no stratum has
+        both kinds of problems) with its 95% bootstrap interval over problems; and how many were read, and how many not.
     """
-    read = np.asarray(solved) > 0
-    strata = np.minimum(np.asarray(solutions), MOST_SOLUTIONS)
     rng = quantity_rng("leak", *identity)
     count = len(passes)
     weights = np.concatenate(
         [np.ones((1, count)), rng.multinomial(count, np.full(count, 1 / count), size=RESAMPLES).astype(np.float64)]
     )
-    total, size = np.zeros(len(weights)), np.zeros(len(weights))
-    for stratum in np.unique(strata):
-        inside = strata == stratum
-        sums = [
-            (weights[:, inside & kind] @ passes[inside & kind], weights[:, inside & kind].sum(1))
-            for kind in (read, ~read)
-        ]
-        with np.errstate(divide="ignore", invalid="ignore"):
-            difference = sums[0][0] / sums[0][1] - sums[1][0] / sums[1][1]
-            comparable = 1 / (1 / sums[0][1] + 1 / sums[1][1])  # 0 where a stratum has one kind only
-        known = comparable > 0
-        total[known] += comparable[known] * difference[known]
-        size += comparable
-    with np.errstate(divide="ignore", invalid="ignore"):
-        drawn = total / size
+    strata = np.minimum(np.asarray(solutions), MOST_SOLUTIONS)
+    read, unread = (_stratified(passes, np.asarray(seen) > 0, strata, weights) for seen in (solved, placebo))
+    problems_read = int(np.count_nonzero(solved))
     return {
-        "difference": float(drawn[0]) if size[0] > 0 else None,
-        "ci95": interval(drawn[1:]) if size[0] > 0 else None,
-        "problems_read": int(read.sum()),
-        "problems_unread": int((~read).sum()),
+        "read": _estimate(read),
+        "placebo": _estimate(unread),
+        "excess": _estimate(read - unread),
+        "problems_read": problems_read,
+        "problems_unread": count - problems_read,
     }
+
+
+def _stratified(
+    passes: FloatArray, read: NDArray[np.bool_], strata: NDArray[np.intp], weights: FloatArray
+) -> FloatArray:
+    """The difference under each weighting of the problems. weights (N, P) -> (N,); NaN where nothing compares."""
+    total, size = np.zeros(len(weights)), np.zeros(len(weights))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        for stratum in np.unique(strata):
+            places = [np.flatnonzero((strata == stratum) & kind) for kind in (read, ~read)]
+            sums = [weights[:, place] @ passes[place] for place in places]
+            sizes = [weights[:, place].sum(1) for place in places]
+            comparable = 1 / (1 / sizes[0] + 1 / sizes[1])  # 0 where a stratum has one kind only
+            known = comparable > 0
+            total[known] += (comparable * (sums[0] / sizes[0] - sums[1] / sizes[1]))[known]
+            size += comparable
+        return total / size
+
+
+def _estimate(drawn: FloatArray) -> dict[str, object]:
+    """Of all problems as they are, and over resamples."""
+    told = bool(np.isfinite(drawn[0]))
+    return {"difference": float(drawn[0]) if told else None, "ci95": interval(drawn[1:]) if told else None}

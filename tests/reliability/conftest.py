@@ -1,15 +1,9 @@
 """A small base and undisturbed runs of it, made in this process; loops of kills compare with them."""
 
-import shutil
-from pathlib import Path
-
 import pytest
 import torch
 from loops import OFTEN, SHORT, Forks
 from test_scripts import PRETRAIN, command, here, training
-
-from led_rl.records import read_json, write_json
-from led_rl.run_folder import provenance
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -52,24 +46,3 @@ def forks(space):
     started = Forks(space)
     yield started
     started.close()
-
-
-@pytest.fixture(scope="session")
-def record(request):
-    """Keeps the figures of one loop or case, by its name, in the file that --record names."""
-    given = request.config.getoption("--record")
-
-    def keep(name, **figures):
-        print(name, figures)
-        if given:
-            path = Path(given)
-            kept = read_json(path) if path.exists() else {}
-            kept[name] = {**figures, "provenance": provenance({"seed": figures.get("seed", 0)})}
-            write_json(path, dict(sorted(kept.items())))
-
-    return keep
-
-
-@pytest.fixture
-def copy(tmp_path):
-    return lambda run: shutil.copytree(run, tmp_path / run.name)

@@ -34,14 +34,16 @@ def engine():
     return start(BASE, num_gpu_blocks_override=40)
 
 
-def test_every_kind_in_one_batch_is_float64s(engine, base64):
+def test_every_kind_in_one_batch_is_float64s(engine, base64, record):
     """Prefix caching, chunked prompts and preemption on. False alarms: 13 kinds x 2 tests of uniformity at 1e-5."""
     tokenizer = engine.get_tokenizer()
     think = ThinkTokens(*(tokenizer.convert_tokens_to_ids(word) for word in ("<think>", "</think>")))
     prompts = documents(tokenizer, 8)
     for again in range(2):  # the second time prompts are in the cache
         drawn, largest, ranks = compare(engine, base64, prompts, think, 48)
-        print({name: f"{error:.1e}" for name, error in largest.items()})
+        found = {"largest_error_nats": max(*largest.values(), *drawn.values()), "by_kind": largest}
+        record(f"log q: the base, {'prompts in the cache' if again else 'chunks and preemption'}", **found,
+               tokens=sum(map(len, ranks.values())))  # fmt: skip
         assert max(largest.values()) < CLOSE
         assert max(drawn.values()) < CLOSE
         for name, places in ranks.items():
@@ -51,7 +53,7 @@ def test_every_kind_in_one_batch_is_float64s(engine, base64):
     assert counts["vllm:prefix_cache_hits"] > 0, "no prompt was found in the cache"
 
 
-def test_one_prefix_fifty_thousand_draws(engine, base64):
+def test_one_prefix_fifty_thousand_draws(engine, base64, record):
     """Without log-probabilities the coin is tossed before layers are read: the tokens still come from q. Chi-square
     over the tokens that are expected at least 5 times, the rest together; false alarms: 1e-4."""
     from vllm import SamplingParams
@@ -80,7 +82,9 @@ def test_one_prefix_fifty_thousand_draws(engine, base64):
     if hoped[-1] < 1e-9:
         assert seen.pop() == 0
         hoped.pop()
-    assert stats.chisquare(seen, hoped).pvalue > 1e-4
+    p = float(stats.chisquare(seen, hoped).pvalue)
+    record("draws: one prefix of the base", draws=draws, tokens_often=len(often), chi_square_p=p)
+    assert p > 1e-4
 
 
 def test_a_seed_repeats_a_sample(engine):

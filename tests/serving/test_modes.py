@@ -4,6 +4,7 @@ V2 model runner through Triton's interpreter. Each is a small batch of everythin
 A mode runs in a process of its own (`python tests/serving/test_modes.py MODE FOLDER`): vLLM reads its environment once.
 """
 
+import json
 import os
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import pytest
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
+FOUND = "found: "
 ROOT = Path(__file__).parents[2]
 APART = {"VLLM_CPU_OMP_THREADS_BIND": "0|1"}  # a core for each of two workers
 MODES = {
@@ -26,7 +28,7 @@ MODES = {
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_every_kind_in_one_batch_is_float64s(mode, tmp_path):
+def test_every_kind_in_one_batch_is_float64s(mode, tmp_path, record):
     pytest.importorskip("vllm")
     environment = {**os.environ, **MODES[mode][0], "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")])}
     done = subprocess.run(
@@ -35,9 +37,13 @@ def test_every_kind_in_one_batch_is_float64s(mode, tmp_path):
     )  # fmt: skip
     if mode == "pipeline_cut":
         assert done.returncode != 0
-        assert "the last pipeline stage holds 4: lower the depth, or use fewer stages" in done.stdout + done.stderr
+        said = "the last pipeline stage holds 4: lower the depth, or use fewer stages"
+        assert said in done.stdout + done.stderr
+        record(f"refused: {mode}", said=said)
         return
     assert done.returncode == 0, done.stdout[-1000:] + done.stderr[-3000:]
+    (line,) = [line for line in done.stdout.splitlines() if line.startswith(FOUND)]
+    record(f"log q: {mode}", **json.loads(line.removeprefix(FOUND)))
     assert "ALL CLOSE" in done.stdout
 
 
@@ -66,8 +72,9 @@ def run(mode, folder):
     model64 = hf.AutoModelForCausalLM.from_pretrained(source, dtype=torch.float64).eval()
     # The interpreter cannot run vLLM's own kernel for top-k and top-p ("'int' object has no attribute 'to'").
     without = ("plain, T 0.7, top-k, top-p",) if mode == "v2" else ()
-    drawn, largest, _ = compare(llm, model64, documents(tokenizer, 4), think, 16, depth, without)
-    print({name: f"{error:.1e}" for name, error in largest.items()})
+    drawn, largest, ranks = compare(llm, model64, documents(tokenizer, 4), think, 16, depth, without)
+    found = {"largest_error_nats": max(*largest.values(), *drawn.values()), "by_kind": largest}
+    print(FOUND + json.dumps({**found, "tokens": sum(map(len, ranks.values()))}))
     assert max(*largest.values(), *drawn.values()) < CLOSE
     print("ALL CLOSE")
 
