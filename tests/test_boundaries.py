@@ -20,6 +20,7 @@ LAYERS = {
     "scores": 1,
     "decoding": 2,
     "probe": 3,
+    "adapters": 3,
     "serving": 3,
     "pretrain": 4,
     "rl": 4,

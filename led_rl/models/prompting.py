@@ -47,6 +47,13 @@ def encode_prompts(
     return encoded
 
 
+def encode_messages(tokenizer: PreTrainedTokenizerBase, messages: Messages, config: PromptConfig = BARE) -> list[int]:
+    """Token ids of a conversation by the chat template; without one, of its texts, as `encode_prompts` reads them."""
+    if config.messages(tokenizer):
+        return _chat(tokenizer, messages, config)
+    return encode_prompts(tokenizer, ["\n\n".join(message["content"] for message in messages)], config)[0]
+
+
 def think_tokens(tokenizer: PreTrainedTokenizerBase) -> ThinkTokens:
     """The ids of `<think>` and `</think>`, where the tokenizer has them as single tokens."""
     return ThinkTokens(_single(tokenizer, THINK_START), _single(tokenizer, THINK_END))

@@ -36,7 +36,7 @@ def show(
     if len(history) == len(rows):
         writer.add_custom_scalars(LAYOUT)
     for row in rows:
-        for tag, value in _points(row):
+        for tag, value in points(row):
             writer.add_scalar(tag, value, step)
     _show_image(writer, history, step, step_key)
     show_by_depth(writer.get_logdir(), history, step_key)
@@ -59,7 +59,7 @@ def restore_curves(
     if "custom_scalars__config__" not in shown:
         writer.add_custom_scalars(LAYOUT)
     history = [row for row in read_jsonl(run.probe_file) if row[step_key] <= step]
-    found = [(tag, row[step_key], value) for row in history for tag, value in _points(row)]
+    found = [(tag, row[step_key], value) for row in history for tag, value in points(row)]
     for row in read_jsonl(run.train_file):
         found += [(tag, row[step_key], row[key]) for tag, key in train_tags.items() if key in row]
     for tag, at, value in found:
@@ -72,7 +72,7 @@ def restore_curves(
     writer.flush()
 
 
-def _points(row: JsonObject) -> Iterator[tuple[str, float]]:
+def points(row: JsonObject) -> Iterator[tuple[str, float]]:
     """Tag and value of every scalar of a probe row."""
     group = prefix(row)
     yield f"{group}/final_nats", row["entropy_final_nats"]

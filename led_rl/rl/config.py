@@ -5,6 +5,7 @@ import difflib
 import types
 import typing
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
 from led_rl.arm_card import PLAIN
@@ -214,7 +215,6 @@ OWNED = {
     "output_dir": "output_dir",
     "seed": "seed",
     "data_seed": "seed",
-    "report_to": "nothing: records and event files are always written",
     "resume_from_checkpoint": "resume",
     "reward_weights": "reward.format, reward.trace and reward.extra",
     "chat_template_kwargs": "prompt.template",
@@ -230,6 +230,8 @@ def grpo_arguments(config: TrainConfig) -> Any:
     """TRL's GRPOConfig of this run. ValueError on an unknown field or one that led_rl sets itself."""
     import torch
     from trl.trainer.grpo_config import GRPOConfig
+
+    from led_rl.rl.trackers import trackers
 
     known = {f.name for f in dataclasses.fields(GRPOConfig) if f.init}
     hints = typing.get_type_hints(GRPOConfig)
@@ -248,6 +250,10 @@ def grpo_arguments(config: TrainConfig) -> Any:
     given: dict[str, Any] = {
         n: "no" if n.endswith("_strategy") and value is False else value for n, value in grpo.items()
     }
+    others = trackers(grpo.get("report_to"))
+    given["report_to"] = others or "none"
+    if others:
+        given.setdefault("run_name", Path(config.output_dir).name)
     # TRL's own defaults need a GPU (bf16), or spend time to save memory (activation checkpointing).
     defaults: dict[str, Any] = {"bf16": torch.accelerator.is_available(), checkpointing: False}
     if config.rollout.engine == "vllm":
@@ -262,7 +268,6 @@ def grpo_arguments(config: TrainConfig) -> Any:
             data_seed=config.seed,
             reward_weights=list(config.reward.weights.values()),
             chat_template_kwargs=config.prompt.template or None,
-            report_to="none",
             disable_tqdm=True,
         )
     except (TypeError, ValueError) as error:

@@ -36,6 +36,7 @@ from led_rl.rl.reward_checks import CheckedReward
 from led_rl.rl.rewards import CorrectReward, FormatReward, OwnReward, Reader, TraceReward
 from led_rl.rl.rollout_decoders import Sampling
 from led_rl.rl.stopping import StopCallback
+from led_rl.rl.trackers import TrackerCallback, trackers
 from led_rl.rl.trainer import EngineGRPOTrainer
 from led_rl.rl.transforms import PassAtKReward
 from led_rl.rl.vllm_rollouts import started_with_led
@@ -133,6 +134,8 @@ def train(config: TrainConfig, plain: JsonObject) -> Path:
         if watch is not None:
             alarm = trainer.multiply_temperature
             trainer.add_callback(WatchCallback(watch, config.watch, run, logger.experiment, alarm, resumed))
+        if others := trackers(arguments.report_to):
+            trainer.add_callback(TrackerCallback(run, others, trainer.callback_handler))
         trainer.remove_callback(PrinterCallback)
         trainer.remove_callback(ProgressCallback)
         if is_first() and config.resume:
