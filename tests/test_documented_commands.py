@@ -88,8 +88,8 @@ EXEMPT = {
     "me/explorer": f"{HUB}, and pushes; tests/test_card.py does so without the network",
     "lighteval custom Qwen/Qwen3-0.6B,arm=led_paper,temperature=1.0,max_new_tokens=1024 '$(python -c '\"'\"'import "
     "led_rl.adapters; print(led_rl.adapters.LIGHTEVAL)'\"'\"')' gsm8k": ADAPTERS,
-    "inspect eval task.py --model led/Qwen/Qwen3-0.6B -M arm=led_paper -M dtype=bfloat16 --temperature 1.0 --max-tokens "
-    "1024": ADAPTERS,
+    "inspect eval task.py --model led/Qwen/Qwen3-0.6B -M arm=led_paper -M dtype=bfloat16 --temperature 1.0 "
+    "--max-tokens 1024": ADAPTERS,
     "led-serve --model Qwen/Qwen3-4B-Thinking-2507 --depth 8": VLLM,
     "led-serve --model Qwen/Qwen3-4B-Thinking-2507 --depth 8 --tensor-parallel-size 2 --port 8000": VLLM,
     "led-serve --model Qwen/Qwen3-4B-Thinking-2507 --depth 8 --tensor-parallel-size 4 --port 8000": VLLM,
