@@ -63,6 +63,7 @@ STAND_INS = {
 ITSELF = "it would run this test, or installs what this test runs with"
 VLLM = "needs vLLM: tests/serving runs it where there is one"
 HUB = "needs a model from the Hub"
+ADAPTERS = "a command of another project; tests/test_adapters.py runs it on a model that is here"
 OWN = "tests/test_own.py runs this page"
 HOURS = "makes mutants for minutes to hours; its records are results/mutants"
 EXEMPT = {
@@ -84,6 +85,12 @@ EXEMPT = {
     "reasoning_gym:chain_sum": f"{HUB}; tests/test_imitation.py warms up a small one",
     "led-convert-gguf --file SmolLM2-135M-Instruct.Q4_1.gguf --output_dir checkpoints/smollm2": "needs a file of "
     "100 MB; tests/test_pretrained.py converts a small one",
+    "led-train --task.name gsm8k --model Qwen/Qwen3-0.6B-Base --grpo.push_to_hub true --grpo.hub_model_id "
+    "me/explorer": f"{HUB}, and pushes; tests/test_card.py does so without the network",
+    "lighteval custom Qwen/Qwen3-0.6B,arm=led_paper,temperature=1.0,max_new_tokens=1024 '$(python -c '\"'\"'import "
+    "led_rl.adapters; print(led_rl.adapters.LIGHTEVAL)'\"'\"')' gsm8k": ADAPTERS,
+    "inspect eval task.py --model led/Qwen/Qwen3-0.6B -M arm=led_paper -M dtype=bfloat16 --temperature 1.0 "
+    "--max-tokens 1024": ADAPTERS,
     "led-serve --model Qwen/Qwen3-4B-Thinking-2507 --depth 8": VLLM,
     "led-serve --model Qwen/Qwen3-4B-Thinking-2507 --depth 8 --tensor-parallel-size 2 --port 8000": VLLM,
     "led-serve --model Qwen/Qwen3-4B-Thinking-2507 --depth 8 --tensor-parallel-size 4 --port 8000": VLLM,
@@ -103,7 +110,7 @@ EXEMPT = {
     "python scripts/mutants.py --sample 60 --output results/mutants/mutants.json": HOURS,
     "python scripts/mutants.py --groups scores --only bootstrap.py:37:11:arithmetic": HOURS,
 }
-EXEMPT_HEADS = {"curl": VLLM}  # its body is JSON over several lines
+EXEMPT_HEADS = {"curl": VLLM, "lm_eval": ADAPTERS}  # JSON over several lines, and a long list of settings
 # Tracked files that a command is there to write; every other stays as it is, to the byte.
 WRITES = {
     "led-bench busy --output results/speed/busy.json": {"results/speed/busy.json"},

@@ -4,6 +4,7 @@ import logging
 import time
 from collections.abc import Sequence
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ from led_rl.probe.recorder import ProbeRecorder
 from led_rl.probe.tensorboard import restore_curves, run_logger
 from led_rl.records import JsonObject
 from led_rl.rl.callbacks import TRAIN_TAGS, ProbeCallback, ProgressBar, RecordCallback
+from led_rl.rl.card import write_card
 from led_rl.rl.checkpointing import CheckpointCallback
 from led_rl.rl.config import ALL_LINEAR, LoraConfig, TrainConfig, grpo_arguments
 from led_rl.rl.finite import FiniteCallback
@@ -119,6 +121,7 @@ def train(config: TrainConfig, plain: JsonObject) -> Path:
                 peft_config=adapters,
                 rollout=config.rollout,
                 equal_once=config.equal_once,
+                card=partial(write_card, run),
             )
         bar = ProgressBar()
         for callback in (

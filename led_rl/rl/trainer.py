@@ -9,6 +9,7 @@ something around a call of the original: `_generate` (its time is on record), `_
 
 import time
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -32,13 +33,21 @@ class EngineGRPOTrainer(GRPOTrainer):
     Args:
         rollout: decoder, correction, and limits of the engine; unless `engine` is true, rollouts are TRL's own.
         equal_once: compute the loss of equal completions of a prompt once.
+        card: writes the model card after so many steps, in place of TRL's.
     """
 
     args: Any  # TRL's GRPOConfig, which the base class types as TrainingArguments
     model: Any
 
-    def __init__(self, *, rollout: RolloutConfig, equal_once: bool = True, **kwargs: Any) -> None:
-        self.rollout = rollout
+    def __init__(
+        self,
+        *,
+        rollout: RolloutConfig,
+        equal_once: bool = True,
+        card: Callable[[int], None] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        self.rollout, self.card = rollout, card
         engine = rollout_func(
             rollout.decoder,
             record=rollout.records,
@@ -50,6 +59,13 @@ class EngineGRPOTrainer(GRPOTrainer):
             warnings.filterwarnings("ignore", message="You are using 'rollout_func'")
             super().__init__(**kwargs, rollout_func=engine if rollout.ours else None)
         self.equal_once = equal_once and not _drops_out(self.model)
+
+    def create_model_card(self, *args: Any, **kwargs: Any) -> None:
+        """TRL calls this at each checkpoint, and before it pushes to the Hub."""
+        if self.card is None:
+            super().create_model_card(*args, **kwargs)
+        elif self.is_world_process_zero():
+            self.card(self.state.global_step)
 
     def _generate(self, prompts: list[Any]) -> Any:
         started = time.perf_counter()
