@@ -80,6 +80,8 @@ EXEMPT = {
     "python scripts/screenshots.py --run results/countdown_default --inspected checkpoints/inspected": "needs "
     "Chromium: tests/test_browser.py opens the same pages",
     "led-train --task.name gsm8k --model Qwen/Qwen3-0.6B-Base": HUB,
+    "led-train --rollout.engine vllm --rollout.decoder led_paper --grpo.vllm_mode colocate --model "
+    "Qwen/Qwen3-0.6B-Base --task.name gsm8k": VLLM,
     "led-train --config configs/smollm2_grpo.yaml --output_dir checkpoints/y --grpo.learning_rate 1e-4": HUB,
     "led-warmup --model HuggingFaceTB/SmolLM2-135M-Instruct --output_dir checkpoints/warm --task.name "
     "reasoning_gym:chain_sum": f"{HUB}; tests/test_imitation.py warms up a small one",
