@@ -60,7 +60,7 @@ def test_resolving_names_a_toy_arm_like_any_other():
 
 def test_nothing_tells_an_arm_by_how_its_name_begins():
     """Arms were strings decoded by prefix in scoring, tables, figures and sentences; now they have cards."""
-    parts = ("decoding/arms", "scores", "report", "eval")
+    parts = ("decoding/arms", "scores", "report", "eval", "rl", "probe", "adapters")
     for path in [one for part in parts for one in (PACKAGE / part).rglob("*.py")] + [PACKAGE / "arm_card.py"]:
         for node in ast.walk(ast.parse(path.read_text())):
             assert not (isinstance(node, ast.Attribute) and node.attr == "startswith"), f"{path}:{node.lineno}"

@@ -4,8 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from led_rl.arm_card import LED
-from led_rl.decoding.arms import Arm, default_arms, resolve
+from led_rl.decoding.arms import Arm, default_led, resolve
 from led_rl.decoding.config import EngineConfig, Matched
 from led_rl.decoding.engine import Engine, Prompt
 from led_rl.decoding.randomness import sample_key
@@ -82,8 +81,7 @@ class Decoder:
         self.policy = load_policy(source, dtype, trust_remote_code)
         self.lens = Lens(self.policy.model)
         self.lens.check_logits()
-        defaults = default_arms(self.lens.vocabulary)
-        self.name = arm or next(name for name in defaults if name.startswith(LED))
+        self.name = arm or default_led(self.lens.vocabulary)
         self.max_rows, self.max_batch_tokens = max_rows, max_batch_tokens
         self._asked: Counter[str] = Counter()
         self._arm(Sampling())  # a bad name is said now

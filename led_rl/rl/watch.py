@@ -14,7 +14,7 @@ import torch
 from transformers import PreTrainedTokenizerBase
 
 from led_rl.arm_card import PLAIN
-from led_rl.decoding.arms import Arm, default_arms, resolve
+from led_rl.decoding.arms import Arm, default_led, resolve
 from led_rl.decoding.config import EngineConfig, Matched
 from led_rl.decoding.engine import Completion, Engine, Prompt
 from led_rl.decoding.randomness import sample_key
@@ -142,7 +142,7 @@ def _drawn(config: WatchConfig, sampling: Sampling, vocabulary: int) -> list[Dra
     drawn = [Drawn(plain, temperature) for temperature in temperatures]
     name = config.decoder
     if name == DEFAULT_ARM:
-        name = next(one for one in default_arms(vocabulary) if one.startswith("led_"))
+        name = default_led(vocabulary)
     if name != NO_ARM:
         (arm,) = resolve([name], matched)
         if arm.alone or arm.needs_base:

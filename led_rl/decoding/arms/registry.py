@@ -30,13 +30,22 @@ def arm_names(families: Sequence[ArmFamily] = REGISTRY) -> list[str]:
     return [name for family in families for name in family.names()]
 
 
+def default_led(vocabulary: int) -> str:
+    """LED with the preset that suits the vocabulary."""
+    return f"{LED}_{_preset(vocabulary)}"
+
+
+def _preset(vocabulary: int) -> str:
+    return "countdown" if vocabulary < SMALL_VOCABULARY else "paper"
+
+
 def default_arms(vocabulary: int, with_base: bool = False) -> tuple[str, ...]:
     """Plain sampling, LED with the preset that suits the vocabulary, and its controls of truncation and flattening; and
     where the base is at hand what gave most back for its price (results/recovery): weights mixed with its own, decoded
     plainly and with LED."""
-    preset = "countdown" if vocabulary < SMALL_VOCABULARY else "paper"
-    names = (PLAIN, TOP_K, f"{LED}_{preset}", f"{EXPLORE_FINAL}_{preset}")
-    return (*names, MIXED, f"{MIXED}+{LED}_{preset}") if with_base else names
+    led = default_led(vocabulary)
+    names = (PLAIN, TOP_K, led, f"{EXPLORE_FINAL}_{_preset(vocabulary)}")
+    return (*names, MIXED, f"{MIXED}+{led}") if with_base else names
 
 
 def resolve(names: Sequence[str], matched: Matched, families: Sequence[ArmFamily] = REGISTRY) -> list[Arm]:
