@@ -115,6 +115,12 @@ def test_tasks_scores_and_report_import_no_model_library(path):
     assert ours(path) <= {part(path), *SHARED, *below[part(path)]}
 
 
+def test_reasoning_gym_is_an_extra():
+    """Whoever has not installed it grades everything else: no other module so much as mentions it to Python."""
+    importers = {path.name for path in MODULES if "reasoning_gym" in others(path)}
+    assert importers == {"gym.py", "gym_scorer.py"}
+
+
 @pytest.mark.parametrize("path", [path for path in MODULES if part(path) in (*SHARED, "")], ids=named)
 def test_shared_modules_are_light(path):
     light = {"yaml", "jsonargparse", "docstring_parser", "tqdm", "setuptools", "pydantic", "typing_extensions"}

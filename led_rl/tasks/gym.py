@@ -14,6 +14,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
 from types import MappingProxyType
 from typing import Any
 
@@ -45,8 +46,8 @@ class GymTask:
         thinking: whether a completion must close a `</think>` before its answer, see `answers.response`
         unjailed: the user's consent to run scorers without the jail where there can be none
 
-    Raises ValueError for an unknown data set or an option it refuses, and where there can be no jail and no consent;
-    ImportError without reasoning-gym.
+    Raises UserError without reasoning-gym, for an unknown data set or an option it refuses, and where there can be no
+    jail and no consent.
     """
 
     def __init__(
@@ -59,6 +60,8 @@ class GymTask:
         self.dataset = dataset.removeprefix(PREFIX)
         self.options = MappingProxyType(dict(options))
         self.thinking: Thinking = thinking
+        if find_spec("reasoning_gym") is None:
+            raise UserError(f"task.name={self.name!r}: reasoning-gym is not installed; pip install 'led_rl[gym]'")
         for owned in ("seed", "size"):
             if owned in self.options:
                 raise UserError(f"{self.name}: option {owned}={options[owned]!r} is set by problems(); remove it")
