@@ -21,7 +21,7 @@ from led_rl.serving import request
 from led_rl.serving.plugin import ARCHITECTURES, PREFIX
 
 pytest.importorskip("vllm")
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 
 @pytest.fixture(scope="module")

