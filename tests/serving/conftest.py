@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from importlib.util import find_spec
+from pathlib import Path
 
 import pytest
 
@@ -30,7 +31,9 @@ def pytest_pyfunc_call(pyfuncitem):
     llvmlite, as it looks through all modules for Triton kernels then and trips over it."""
     if pyfuncitem.get_closest_marker("own_process") is None or "OWN_PROCESS" in os.environ:
         return None
-    command = [sys.executable, "-m", "pytest", "-q", "-m", "", pyfuncitem.nodeid]
+    kept = pyfuncitem.config.getoption("--record")
+    command = [str(Path(sys.executable).with_name("pytest")), "-q", "-m", "", pyfuncitem.nodeid]
+    command += ["--record", kept] if kept else []
     done = subprocess.run(
         command, env={**os.environ, "OWN_PROCESS": "1"}, capture_output=True, text=True, cwd=pyfuncitem.config.rootpath
     )

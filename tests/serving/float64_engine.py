@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from float64 import expected
+from scipy import stats
 
 from led_rl.decoding.led import LED, PRESETS
 from led_rl.serving import engine_args, request
@@ -73,9 +74,34 @@ def start(model, depth=8, **options):
     return LLM(str(model), **{**settings, **options}, **engine_args(str(model), depth=depth))
 
 
+@dataclass
+class Compared:
+    """A batch held to float64, by kind.
+
+    Attributes:
+        drawn: largest error of log q among the tokens that were drawn.
+        largest: the same among all tokens of the support.
+        ranks: where in its distribution each token fell, uniform in 0..1 if tokens are drawn from it.
+    """
+
+    drawn: dict[str, float]
+    largest: dict[str, float]
+    ranks: dict[str, list[float]]
+
+    def figures(self):
+        """What the record keeps of it."""
+        return {
+            "log_q_error": max(self.largest.values()),
+            "log_q_error_drawn": max(self.drawn.values()),
+            "by_kind": self.largest,
+            "rows_checked": sum(map(len, self.ranks.values())),
+            "uniform_p": min(float(stats.kstest(places, "uniform").pvalue) for places in self.ranks.values()),
+        }
+
+
 def compare(llm, model64, prompts, think, new_tokens, depth=8, without=()):
-    """Sample every kind that an engine of this depth has at every prompt, in one batch; the largest error of log q by
-    kind, of what was drawn and of all, and where in its distribution each token fell."""
+    """Sample every kind that an engine of this depth has at every prompt, in one batch, and hold log q of every token
+    of the support to float64."""
     layers = model64.config.num_hidden_layers
     limits = Limits(layers, layers, model64.config.vocab_size)
     every = {
@@ -112,7 +138,14 @@ def compare(llm, model64, prompts, think, new_tokens, depth=8, without=()):
             # Where in its distribution each token fell: uniform if tokens are drawn from it.
             below = math.fsum(math.exp(x) for i, x in wanted.items() if i < token)
             ranks.setdefault(name, []).append(below + jitter.random() * math.exp(wanted[token]))
-    return drawn, largest, ranks
+    return Compared(drawn, largest, ranks)
+
+
+def happened(llm):
+    """What an engine went through, from its own counters."""
+    counts = {metric.name: metric.value for metric in llm.get_metrics() if hasattr(metric, "value")}
+    names = {"preemptions": "vllm:num_preemptions", "prefix_cache_hits_tokens": "vllm:prefix_cache_hits"}
+    return {name: int(counts[key]) for name, key in names.items()}
 
 
 def documents(tokenizer, count):

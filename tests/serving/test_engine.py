@@ -12,7 +12,7 @@ import pytest
 import torch
 import transformers as hf
 from float64 import expected, readouts
-from float64_engine import BASE, CLOSE, compare, documents, start
+from float64_engine import BASE, CLOSE, compare, documents, happened, start
 from scipy import stats
 
 from led_rl.decoding.led import PRESETS
@@ -21,7 +21,7 @@ from led_rl.serving import request
 from led_rl.serving.plugin import ARCHITECTURES, PREFIX
 
 pytest.importorskip("vllm")
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 
 @pytest.fixture(scope="module")
@@ -40,17 +40,17 @@ def test_every_kind_in_one_batch_is_float64s(engine, base64, record):
     think = ThinkTokens(*(tokenizer.convert_tokens_to_ids(word) for word in ("<think>", "</think>")))
     prompts = documents(tokenizer, 8)
     for again in range(2):  # the second time prompts are in the cache
-        drawn, largest, ranks = compare(engine, base64, prompts, think, 48)
-        found = {"largest_error_nats": max(*largest.values(), *drawn.values()), "by_kind": largest}
-        record(f"log q: the base, {'prompts in the cache' if again else 'chunks and preemption'}", **found,
-               tokens=sum(map(len, ranks.values())))  # fmt: skip
-        assert max(largest.values()) < CLOSE
-        assert max(drawn.values()) < CLOSE
-        for name, places in ranks.items():
+        compared = compare(engine, base64, prompts, think, 48)
+        print({name: f"{error:.1e}" for name, error in compared.largest.items()})
+        assert max(compared.largest.values()) < CLOSE
+        assert max(compared.drawn.values()) < CLOSE
+        for name, places in compared.ranks.items():
             assert stats.kstest(places, "uniform").pvalue > 1e-5, f"{name}: tokens are not drawn from q, round {again}"
-    counts = {metric.name: metric.value for metric in engine.get_metrics() if hasattr(metric, "value")}
-    assert counts["vllm:num_preemptions"] > 0, "too many cache blocks: nothing was preempted"
-    assert counts["vllm:prefix_cache_hits"] > 0, "no prompt was found in the cache"
+    went_through = happened(engine)
+    assert went_through["preemptions"] > 0, "too many cache blocks: nothing was preempted"
+    assert went_through["prefix_cache_hits_tokens"] > 0, "no prompt was found in the cache"
+    name = "prefix caching, chunked prefill, preemption"
+    record(name, model="base_countdown", **compared.figures(), **went_through)
 
 
 def test_one_prefix_fifty_thousand_draws(engine, base64, record):
@@ -83,7 +83,7 @@ def test_one_prefix_fifty_thousand_draws(engine, base64, record):
         assert seen.pop() == 0
         hoped.pop()
     p = float(stats.chisquare(seen, hoped).pvalue)
-    record("draws: one prefix of the base", draws=draws, tokens_often=len(often), chi_square_p=p)
+    record("draws from one prefix", model="base_countdown", draws=draws, tokens=len(want), chi_square_p=p)
     assert p > 1e-4
 
 

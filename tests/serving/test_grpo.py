@@ -17,13 +17,13 @@ from led_rl.serving.client import Server
 from led_rl.serving.training import IMPORTANCE, generation_kwargs, with_led
 
 pytest.importorskip("vllm")
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 BASE = str(Path(__file__).parents[2] / "checkpoints" / "base_countdown")
 
 
 @pytest.mark.own_process
-def test_a_colocated_grpo_step_with_led_rollouts(tmp_path, monkeypatch):
+def test_a_colocated_grpo_step_with_led_rollouts(tmp_path, monkeypatch, record):
     """TRL's sampling log-probabilities are log q, and its ratio is the full policy's over q."""
     import trl.generation.vllm_generation as generation
     from datasets import Dataset
@@ -62,7 +62,7 @@ def test_a_colocated_grpo_step_with_led_rollouts(tmp_path, monkeypatch):
     marks = tuple(tokenizer.convert_tokens_to_ids(word) for word in ("<think>", "</think>"))
     model64 = hf.AutoModelForCausalLM.from_pretrained(BASE, dtype=torch.float64).eval()
     led = PRESETS["countdown"].resolved(model64.config.num_hidden_layers, model64.config.vocab_size)
-    checked = 0
+    errors = []
     for output in seen:
         for row in range(len(output["prompt_ids"])):
             start = output["prompt_ids"][row][output["prompt_mask"][row].bool()].tolist()
@@ -72,11 +72,12 @@ def test_a_colocated_grpo_step_with_led_rollouts(tmp_path, monkeypatch):
             with torch.no_grad():
                 full = model64(torch.tensor([ids[:-1]])).logits[0, len(start) - 1 :].log_softmax(-1)
             for place, (token, wanted) in enumerate(zip(tokens, want, strict=True)):
-                assert abs(float(output["sampling_per_token_logps"][row, place]) - wanted[token]) < 5e-4
+                errors.append(abs(float(output["sampling_per_token_logps"][row, place]) - wanted[token]))
                 ratio = float((full[place, token] - wanted[token]).exp())
                 assert abs(float(output["importance_sampling_ratio"][row, place]) - min(ratio, 3.0)) < 5e-3
-                checked += 1
-    assert checked > 100
+    assert len(errors) > 100 and max(errors) < 5e-4
+    figures = {"log_q_error_drawn": max(errors), "rows_checked": len(errors)}
+    record("a colocated GRPO step", model="base_countdown", **figures)
 
 
 def test_the_server_payload_is_what_a_server_takes(monkeypatch):

@@ -32,7 +32,7 @@ from led_rl.serving.client import Server
 from led_rl.serving.settings import KEY
 
 pytest.importorskip("vllm")
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 ROOT = Path(__file__).parents[2]
 BASE = "checkpoints/base_countdown"
@@ -126,18 +126,21 @@ def test_the_client_example(port):
     assert done.stdout.strip()
 
 
-def test_log_q_over_http_is_float64s(server):
+def test_log_q_over_http_is_float64s(server, record):
     model64 = hf.AutoModelForCausalLM.from_pretrained(ROOT / BASE, dtype=torch.float64).eval()
     tokenizer = hf.AutoTokenizer.from_pretrained(ROOT / BASE)
     marks = tuple(tokenizer.convert_tokens_to_ids(word) for word in ("<think>", "</think>"))
     prompt = tokenizer.encode("numbers 6 4 13 target 15 <think>")
     body = {"model": BASE, "prompt": prompt, "max_tokens": 40, "n": 4, "logprobs": 0, "return_token_ids": True}
     answer = server.complete({**body, "vllm_xargs": xargs("paper")})
+    errors = []
     for choice in answer["choices"]:
         ids = [*prompt, *choice["token_ids"]]
         want = expected(model64, ids, len(prompt), 1.0, PRESETS["paper"], 1.0, 0.0, marks)
         for token, have, wanted in zip(choice["token_ids"], choice["logprobs"]["token_logprobs"], want, strict=True):
-            assert abs(have - wanted[token]) < 5e-4
+            errors.append(abs(have - wanted[token]))
+    assert max(errors) < 5e-4
+    record("the server", model="base_countdown", log_q_error_drawn=max(errors), rows_checked=len(errors))
 
 
 @pytest.mark.parametrize(
