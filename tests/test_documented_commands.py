@@ -97,7 +97,7 @@ EXEMPT = {
     "led-serve --model Qwen/Qwen3-4B-Thinking-2507 --depth 8 --tensor-parallel-size 2 --port 8000": VLLM,
     "led-serve --model Qwen/Qwen3-4B-Thinking-2507 --depth 8 --tensor-parallel-size 4 --port 8000": VLLM,
     "led-serve --model checkpoints/base_countdown --dtype float32": VLLM,
-    "python -m led_rl.serving.bench --models checkpoints/base_countdown --output results/speed/vllm.json": VLLM,
+    "led-bench decoding --engines engine vllm generate": VLLM,
     "led-eval --ckpt checkpoints/countdown_grpo --arms plain myarm:cooler myarm:cooler@factor=0.8": OWN,
     "led-train --reward.extra myreward:short=0.2 --output_dir checkpoints/short": OWN,
     "led-train --task.name mytask:Sums --task.options.largest 20 --model checkpoints/base_countdown --output_dir "
