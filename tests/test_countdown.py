@@ -15,13 +15,12 @@ from led_rl.tasks.countdown import (
     OPERATORS,
     Countdown,
     CountdownConfig,
-    expression_of,
     identity,
     question,
-    render,
     solve,
     split_of,
 )
+from led_rl.tasks.countdown_writing import Writing, expression_of
 from led_rl.tasks.problem import SPLITS
 
 DEFAULT_SPACE = 115_864
@@ -112,7 +111,9 @@ def test_every_trace_of_solve_grades_correct(config):
         for target, traces in solve(numbers, config).items():
             assert traces == sorted(set(traces))
             for trace in traces[:200]:
-                assert task.grade(problem(numbers, target), render([trace], target)).correct, (numbers, trace)
+                assert task.grade(problem(numbers, target), task.writing.render(numbers, [trace], target)).correct, (
+                    trace
+                )
                 checked += 1
     assert checked > 10
 
@@ -371,7 +372,8 @@ def test_bad_spaces_are_refused_with_value_and_rule(fields, named, rule):
 
 def test_expression_of_puts_steps_in_parentheses():
     assert expression_of(((13, "+", 6, 19), (19, "-", 4, 15))) == "( 13 + 6 ) - 4"
-    assert render([((13, "-", 6, 7), (7, "+", 4, 11)), ((13, "+", 6, 19), (19, "-", 4, 15))], 15) == (
+    attempts = [((13, "-", 6, 7), (7, "+", 4, 11)), ((13, "+", 6, 19), (19, "-", 4, 15))]
+    assert Writing(0, 120).render((6, 4, 13), attempts, 15) == (
         "13 - 6 = 7 , 7 + 4 = 11 no ; 13 + 6 = 19 , 19 - 4 = 15 yes </think> \\boxed{ ( 13 + 6 ) - 4 }"
     )
 

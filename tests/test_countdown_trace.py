@@ -7,7 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from led_rl.tasks.countdown import Countdown, CountdownConfig, identity, render
+from led_rl.tasks.countdown import Countdown, CountdownConfig, identity
 from led_rl.tasks.countdown_trace import COMPUTATION, Place, follows, legal_next
 from led_rl.tasks.problem import Problem
 
@@ -233,7 +233,9 @@ class TestFollows:
                     steps.append((a, operator, b, result))
                 attempts.append(tuple(steps))
             if all(attempts):
-                words = render(attempts, problem.data["target"]).split()
+                words = (
+                    Countdown(config).writing.render(problem.data["numbers"], attempts, problem.data["target"]).split()
+                )
                 assert follows(problem, words, config) == follows_word_by_word(problem, words, config), (prompt, words)
                 sound += follows(problem, words, config)
         assert 100 < sound < 1000

@@ -33,7 +33,7 @@ from led_rl.models.paired import PairedLens
 from led_rl.models.prompting import answered, decode
 from led_rl.records import JsonObject
 from led_rl.tasks.countdown import Countdown
-from led_rl.tasks.countdown_trace import Place, legal_next
+from led_rl.tasks.countdown_trace import Place, places
 from led_rl.tasks.problem import Problem
 
 DIGITS = 6  # significant ones of a number on record
@@ -135,8 +135,8 @@ def _traces(
         one = asked[completion.prompt]
         written = list(policy.tokenizer.convert_ids_to_tokens(completion.tokens))
         words = written[: written.index("</think>") + 1] if "</think>" in written else written
-        places = [legal_next(one.problem, words[:position], task.config) for position in range(len(words))]
-        traces.append(_Trace(one, completion.sample, completion.tokens, words, places))
+        found = places(one.problem, words, task.config)[: len(words)]
+        traces.append(_Trace(one, completion.sample, completion.tokens, words, found))
     return traces
 
 

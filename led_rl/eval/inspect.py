@@ -36,7 +36,7 @@ from led_rl.records import write_json, write_jsonl
 from led_rl.run_folder import provenance
 from led_rl.schema import ArmRecord, InspectedRow, InspectedToken, InspectRecord, Session, read_record
 from led_rl.tasks.countdown import Countdown
-from led_rl.tasks.countdown_trace import legal_next
+from led_rl.tasks.countdown_trace import places
 from led_rl.tasks.problem import Problem, Task
 from led_rl.tasks.registry import check_recorded_task, load_task, recorded_task
 
@@ -291,7 +291,7 @@ def _places(
     if not isinstance(task, Countdown) or any(word not in tokenizer.get_vocab() for word in task.vocabulary()):
         return [{} for _ in ids]
     words = cast("list[str]", tokenizer.convert_ids_to_tokens(list(ids)))
-    found = [legal_next(problem, words[:position], task.config) for position in range(len(words))]
+    found = places(problem, words, task.config)[: len(words)]
     return [{"kind": place.kind, "decides": place.decides, "legal": list(place.legal)} for place in found]
 
 

@@ -43,10 +43,14 @@ class DataConfig(BatchConfig):
         buckets: batches sorted by length together, so that little is padding
         max_attempts: attempts a trace may hold
         solution_rate: probability that an attempt is a solution and not random
+        habit: how much the writer prefers sums to differences, those to products, and those to quotients: each step
+            down that list is exp(-habit) times as likely, in solutions too; 0 for no preference. A base with a habit
+            explores less than its problems need, so that heat helps it
     """
 
     max_attempts: int = 2
     solution_rate: float = 0.12
+    habit: float = 0.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -54,6 +58,8 @@ class DataConfig(BatchConfig):
             raise UserError(f"data.max_attempts={self.max_attempts}: must be at least 1")
         if not 0 <= self.solution_rate <= 1:
             raise UserError(f"data.solution_rate={self.solution_rate}: a probability lies in 0..1")
+        if not 0 <= self.habit <= 20:
+            raise UserError(f"data.habit={self.habit}: 0 for no preference, to 20, where there is nothing else left")
 
 
 @dataclass(frozen=True)

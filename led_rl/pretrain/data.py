@@ -26,7 +26,7 @@ class TraceWriter(Protocol):
     """A task that can write documents to imitate."""
 
     def documents(
-        self, split: Split, seed: int, max_attempts: int, solution_rate: float
+        self, split: Split, seed: int, max_attempts: int, solution_rate: float, habit: float
     ) -> Iterator[tuple[str, str]]: ...
 
 
@@ -91,7 +91,7 @@ def traces(task: TraceWriter, tokenizer: PreTrainedTokenizerBase, config: DataCo
     """The documents a task writes, tokenised."""
 
     def source(split: Split, count: int) -> Sequence[Document]:
-        documents = task.documents(split, seed, config.max_attempts, config.solution_rate)
+        documents = task.documents(split, seed, config.max_attempts, config.solution_rate, config.habit)
         pairs = list(islice(documents, count))
         prompts = tokenizer([prompt for prompt, _ in pairs], add_special_tokens=False)["input_ids"]
         completions = tokenizer([completion for _, completion in pairs], add_special_tokens=False)["input_ids"]

@@ -22,6 +22,7 @@ def pretrain(config: PretrainConfig, plain: JsonObject) -> Fitted:
     """
     _check_size(config.model)
     task = Countdown(config.countdown)
+    _check_lengths(task, config)
     tokenizer = word_tokenizer(task.vocabulary(), config.model.context)
     model = build_base_model(config.model, tokenizer, config.seed)
     data = DocumentData(
@@ -30,6 +31,22 @@ def pretrain(config: PretrainConfig, plain: JsonObject) -> Fitted:
     probe = EntropyProbe(task, tokenizer, [tokenizer.eos_token_id], config.probe)
     task.problems("test", config.card_problems)  # raises now, and not after the training, if there are fewer
     return fit(Policy(model, tokenizer), data, probe, config, plain)
+
+
+def _check_lengths(task: Countdown, config: PretrainConfig) -> None:
+    """UserError if a trace does not fit the model's context, or the budget that its samples are measured with."""
+    prompt, completion = task.longest(config.data.max_attempts)
+    written = f"the longest trace of data.max_attempts={config.data.max_attempts} attempts at this verbosity"
+    if prompt + completion + 1 > config.model.context:  # with its end token
+        raise UserError(
+            f"model.context={config.model.context}: {written} and its prompt have {prompt + completion + 1} tokens; "
+            "raise it to that at least"
+        )
+    if completion + 1 > config.probe.max_new_tokens:
+        raise UserError(
+            f"probe.max_new_tokens={config.probe.max_new_tokens}: {written} has {completion + 1} tokens; raise it to "
+            "that at least, or none of them would be finished"
+        )
 
 
 def _check_size(model: BaseModelConfig) -> None:

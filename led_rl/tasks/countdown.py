@@ -5,11 +5,15 @@ uses up the numbers, judged `no` or `yes`, then the last attempt as one expressi
 
     numbers 6 4 13 target 15 <think> 13 + 6 = 19 , 19 - 4 = 15 yes </think> \\boxed{ ( 13 + 6 ) - 4 }
 
+How fully a trace is written out is `countdown.verbosity` (`led_rl.tasks.countdown_writing`); problems, splits and
+choices do not depend on it.
+
 A problem's identity is (sorted numbers, target); its split is a hash of that identity, so pretraining, RL and
 evaluation can never share a problem, whatever their seeds.
 """
 
 import hashlib
+import math
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -19,14 +23,12 @@ from types import MappingProxyType
 from led_rl.errors import UserError
 from led_rl.tasks.answers import last_boxed, response
 from led_rl.tasks.arithmetic import NotArithmeticError, parse_arithmetic
+from led_rl.tasks.countdown_writing import Step, Trace, Writing, expression_of
 from led_rl.tasks.problem import SPLITS, Grade, Problem, Split
 
 OPERATORS = "+-*/"
 TEST_PERCENT = 5
 VALIDATION_PERCENT = 5
-
-Step = tuple[int, str, int, int]  # left, operator, right, result
-Trace = tuple[Step, ...]  # one step fewer than there are numbers
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,8 @@ class CountdownConfig:
         max_target: largest target
         max_value: largest intermediate result a trace may hold; it bounds the vocabulary of the small base model
         operators: the operators allowed, of + - * /
+        verbosity: how fully a trace is written out, 0 (the steps alone) to 3: about 14, 55, 140 or 400 forced words a
+            trace at the same choices
     """
 
     numbers: int = 3
@@ -50,8 +54,10 @@ class CountdownConfig:
     max_target: int = 100
     max_value: int = 120
     operators: str = OPERATORS
+    verbosity: int = 0
 
     def __post_init__(self) -> None:
+        Writing(self.verbosity, self.max_value)
         if not 2 <= self.numbers <= 6:
             raise UserError(f"countdown.numbers={self.numbers}: 2 to 6 numbers make a puzzle that can be enumerated")
         if not 1 <= self.min_number <= self.max_number <= self.max_value:
@@ -92,6 +98,7 @@ class Countdown:
 
     def __init__(self, config: CountdownConfig | None = None) -> None:
         self.config = config or CountdownConfig()
+        self.writing = Writing(self.config.verbosity, self.config.max_value)
 
     def problems(self, split: Split, count: int, seed: int = 0) -> list[Problem]:
         if split not in SPLITS:
@@ -121,7 +128,7 @@ class Countdown:
         solutions = solve(numbers, self.config)[target]
         attempts = [self._random_attempt(numbers, rng) for _ in range(rng.randrange(3))]
         wrong = [attempt for attempt in attempts if attempt[-1][3] != target]
-        return render([*wrong, rng.choice(solutions)], target)
+        return self.writing.render(numbers, [*wrong, rng.choice(solutions)], target)
 
     def grade(self, problem: Problem, completion: str) -> Grade:
         text = response(completion, "required")
@@ -142,14 +149,33 @@ class Countdown:
     def vocabulary(self) -> list[str]:
         """Every word of prompts and traces, for a tokenizer with one token per word."""
         signs = ["numbers", "target", "<think>", "</think>", "yes", "no", "=", ",", ";", "(", ")", "\\boxed{", "}"]
-        return [*signs, *self.config.operators, *(str(value) for value in range(1, self.config.max_value + 1))]
+        numbers = (str(value) for value in range(1, self.config.max_value + 1))
+        return [*signs, *self.config.operators, *numbers, *self.writing.words()]
 
-    def documents(self, split: Split, seed: int, max_attempts: int, solution_rate: float) -> Iterator[tuple[str, str]]:
+    def longest(self, attempts: int) -> tuple[int, int]:
+        """Words of a prompt, and of the longest completion of so many attempts."""
+        count = self.config.numbers
+        left = [1] * count
+        words = len(self.writing.opening(left, 1))
+        for _ in range(count - 1):  # any step will do: a number is as long as another
+            words += 3 + len(self.writing.after(left, (1, "*", 1, 1), 1))
+            left = left[1:]
+        box = 2 + count + (count - 1) + 2 * (count - 2)
+        return len(question(left, 1).split()) + count - 1, attempts * (words + 1) + box
+
+    def documents(
+        self, split: Split, seed: int, max_attempts: int, solution_rate: float, habit: float = 0.0
+    ) -> Iterator[tuple[str, str]]:
         """Endless (prompt, completion) pairs to pretrain on, problems drawn with replacement from a split.
 
         Each of up to `max_attempts` attempts is one of the solutions with probability `solution_rate`, else random; the
         trace ends with the first that reaches the target. So a perfect imitator solves about
         1 - (1 - solution_rate) ** max_attempts of the problems in one sample, and all of them in many.
+
+        With `habit` h the writer prefers sums to differences, those to products, and those to quotients: in a random
+        attempt each is exp(-h) times as likely as the one before, and a solution is seen with probability exp(-h) for
+        each place that its operators stand down that list, else it is passed over for a random attempt. So some
+        problems are solved often and some hardly ever: exploration that is narrower than the problems need.
         """
         rng = random.Random(f"countdown/documents/{split}/{seed}")
         while True:
@@ -160,10 +186,11 @@ class Countdown:
             rng.shuffle(numbers)
             attempts: list[Trace] = []
             while len(attempts) < max_attempts and not (attempts and attempts[-1][-1][3] == target):
-                attempts.append(
-                    rng.choice(solutions) if rng.random() < solution_rate else self._random_attempt(numbers, rng)
-                )
-            yield question(numbers, target), render(attempts, target)
+                solution = rng.choice(solutions) if rng.random() < solution_rate else None
+                if solution and habit and rng.random() >= math.exp(-habit * unfamiliarity(solution)):
+                    solution = None
+                attempts.append(solution or self._random_attempt(numbers, rng, habit))
+            yield question(numbers, target), self.writing.render(numbers, attempts, target)
 
     def _draw(self, rng: random.Random, split: Split) -> Problem | None:
         drawn = self._draw_numbers(rng, split)
@@ -190,7 +217,7 @@ class Countdown:
         target = rng.choice(targets)
         return numbers, target, traces[target]
 
-    def _random_attempt(self, numbers: Sequence[int], rng: random.Random) -> Trace:
+    def _random_attempt(self, numbers: Sequence[int], rng: random.Random, habit: float = 0.0) -> Trace:
         """A random chain to the end. The problem is solvable, so a chain without a dead end exists."""
         values, steps = list(numbers), list[Step]()
         while len(values) > 1:
@@ -198,7 +225,10 @@ class Countdown:
             if not choices:
                 values, steps = list(numbers), []
                 continue
-            step = rng.choice(choices)
+            if habit:
+                step = rng.choices(choices, [math.exp(-habit * unfamiliarity([one])) for one in choices])[0]
+            else:
+                step = rng.choice(choices)
             values.remove(step[0])
             values.remove(step[2])
             values.append(step[3])
@@ -211,31 +241,9 @@ def question(numbers: Sequence[int], target: int) -> str:
     return f"numbers {' '.join(map(str, numbers))} target {target} <think>"
 
 
-def render(attempts: Sequence[Trace], target: int) -> str:
-    """The completion that writes these attempts down and boxes the last."""
-    written = [
-        f"{' , '.join(f'{a} {operator} {b} = {result}' for a, operator, b, result in attempt)} "
-        f"{'yes' if attempt[-1][3] == target else 'no'}"
-        for attempt in attempts
-    ]
-    return f"{' ; '.join(written)} </think> \\boxed{{ {expression_of(attempts[-1])} }}"
-
-
-def expression_of(trace: Trace) -> str:
-    """One expression for a chain of operations: an operand that an earlier step made stands in parentheses."""
-    made: list[tuple[int, str]] = []
-
-    def operand(value: int) -> str:
-        for index, (result, text) in enumerate(made):
-            if result == value:
-                del made[index]
-                return f"( {text} )"
-        return str(value)
-
-    for left, operator, right, result in trace:
-        left_text, right_text = operand(left), operand(right)
-        made.append((result, f"{left_text} {operator} {right_text}"))
-    return made[-1][1]
+def unfamiliarity(steps: Sequence[Step]) -> int:
+    """How far down the list of operators these steps go, added up: 0 for sums alone."""
+    return sum(OPERATORS.index(operator) for _, operator, _, _ in steps)
 
 
 def solve(numbers: Sequence[int], config: CountdownConfig) -> dict[int, list[Trace]]:
