@@ -1,4 +1,5 @@
-"""Write what docs/ has from records and code: verdicts in docs/results.md, figures in docs/trust.md, docs/options.md.
+"""Write what docs/ has from records and code: verdicts in docs/results.md, figures in docs/trust.md, docs/options.md, and
+what a busy machine costs in docs/speed.md, once that is on record.
 
 python scripts/docs.py
 """
@@ -13,6 +14,7 @@ from typing import Any
 import yaml
 
 ROOT = Path(__file__).resolve().parents[1]
+BUSY = ROOT / "results" / "speed" / "busy.json"
 HEAD = """# Options
 
 Every option of every command, with the value it has where nobody names it. Options are typed `--name value`, or stand
@@ -32,6 +34,10 @@ def main() -> int:
         update_readme(ROOT / "docs" / "results.md", f"verdict {study}", verdict_block(ROOT / "results" / study))
     update_readme(ROOT / "docs" / "trust.md", "trust", trust_block(ROOT / "results"))
     write_text(ROOT / "docs" / "options.md", options_page())
+    if BUSY.is_file():
+        from led_rl.report.speed import busy_block
+
+        update_readme(ROOT / "docs" / "speed.md", "busy", busy_block(BUSY))
     return 0
 
 

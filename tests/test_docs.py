@@ -9,11 +9,15 @@ from pathlib import Path
 import pytest
 import yaml
 
+from led_rl.environment import SPINCOUNT
+from led_rl.records import read_json, write_json
 from led_rl.report.pages import STUDIES, verdict_block
+from led_rl.report.speed import busy_block
 from led_rl.report.trust import trust_block
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
+BUSY = ROOT / "results" / "speed" / "busy.json"
 
 
 @pytest.mark.parametrize("study", STUDIES)
@@ -40,6 +44,33 @@ def test_figures_of_trust_are_those_of_the_records():
 def test_options_are_those_of_the_code():
     page = runpy.run_path(str(ROOT / "scripts" / "docs.py"))["options_page"]()
     assert (DOCS / "options.md").read_text() == page, "run scripts/docs.py"
+
+
+def test_what_a_busy_machine_costs_is_what_the_record_says():
+    if not BUSY.is_file():
+        assert "not on record yet" in (DOCS / "speed.md").read_text()
+        return
+    text = (DOCS / "speed.md").read_text()
+    assert busy_block(BUSY) in text, "run scripts/docs.py"
+    ours = read_json(BUSY)["summary"][0]
+    assert ours["gomp_spincount"] == int(SPINCOUNT) and ours["busy_by_quiet"] <= 2.5
+
+
+def test_the_sentence_on_a_busy_machine(tmp_path):
+    row = {"quiet_step_s": 0.8, "busy_step_s": 1.6, "busy_by_quiet": 2.0}
+    summary = [
+        {**row, "gomp_spincount": 1000},
+        {**row, "gomp_spincount": 300000, "busy_step_s": 5.6, "busy_by_quiet": 7},
+    ]
+    made = read_json(ROOT / "results" / "speed" / "grpo.json")
+    write_json(tmp_path / "busy.json", {**made, "command": "led-bench busy", "hogs": 1, "summary": summary, "rows": []})
+    said = busy_block(tmp_path / "busy.json")
+    assert "As led_rl sets it (GOMP_SPINCOUNT=1000), a GRPO step takes 0.80 s on a quiet machine and 1.60 s" in said
+    assert (
+        "(GOMP_SPINCOUNT=300000), a GRPO step takes 0.80 s on a quiet machine and 5.60 s beside 1 busy program: 7"
+        in said
+    )
+    assert "`led-bench busy` at" in said
 
 
 def test_every_page_is_reached_from_the_first():

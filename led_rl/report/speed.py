@@ -73,6 +73,21 @@ def _sentence(rows: Sequence[Mapping[str, Any]], arm: str, says: str) -> list[st
     return [f"{says}{', '.join(ratios)}.", ""] if ratios else []
 
 
+def busy_block(path: Path) -> str:
+    """What a busy program beside a run costs: the file of `led-bench busy`, a sentence for each setting of libgomp."""
+    record = read_record(path, BenchRecord)
+    more: dict[str, Any] = {**record}
+    hogs, summary = more["hogs"], more["summary"]
+    sentences = []
+    for whose, one in zip(("As led_rl sets it", "As libgomp has it"), summary, strict=True):
+        sentences.append(
+            f"{whose} (GOMP_SPINCOUNT={one['gomp_spincount']}), a GRPO step takes {one['quiet_step_s']:.2f} s on a "
+            f"quiet machine and {one['busy_step_s']:.2f} s beside {hogs} busy program{'s' * (hogs > 1)}: "
+            f"{one['busy_by_quiet']:.2f} times as long."
+        )
+    return f"{' '.join(sentences)} Medians, on {record['machine']['cpus']} cores. Made by {made_by(record)}."
+
+
 def _what(row: Mapping[str, Any]) -> str:
     if row["arm"] != "led":
         return f"engine, {row['arm']}"
