@@ -3,11 +3,13 @@
 import pytest
 import torch
 
+from led_rl.commands import bench_start
 from led_rl.decoding.bench import Workload, _bound, _completions, _grid, _useful, _wider_head, measure, measure_growth
 from led_rl.decoding.led import LED
 from led_rl.decoding.samplers import Plain, Truncation
 from led_rl.models.lens import Lens
 from led_rl.models.loading import Policy
+from led_rl.records import read_json
 
 KEYS = {"model", "dtype", "arm", "baseline", "tokens_per_s", "ratio", "peak_mib", "headline"}
 
@@ -61,3 +63,22 @@ def test_a_wider_head_draws_the_same_tokens(work):
 def test_growth_names_what_it_varies(work):
     varied = {row["varied"] for row in measure_growth(work, 1)}
     assert {"batch 2", "depth 2", "depth 4", "vocabulary 49152", "vocabulary 151936"} <= varied
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_a_newcomer_does_not_wait_long(tmp_path, capsys):
+    """Help within two seconds, the first entropies within two minutes: said, and bounded widely, for other programs may
+    hold the machine."""
+    output = tmp_path / "start.json"
+    assert bench_start.main(["--repeats", "1", "--output", str(output)]) == 0
+    record = read_json(output)
+    with capsys.disabled():
+        print(f"\nhelp {record['help_s']:.2f} s, first entropies {record['first_entropies_s']:.1f} s")
+    assert 0 < record["help_s"] < 30 and record["help_s"] < record["first_entropies_s"] < 600
+    assert record["git_sha"] and len(record["rows"]) == 1
+
+
+def test_a_start_is_bounded(capsys):
+    assert bench_start.main(["--limit_s", "0"]) == 2
+    assert "limit_s=0.0: at least 1, and more than 0" in capsys.readouterr().err

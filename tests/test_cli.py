@@ -308,7 +308,8 @@ class TestMistakes:
     def test_parts_of_a_command(self, capsys):
         assert bench.main(["speed"]) == 2
         assert (
-            capsys.readouterr().err == "error: led-bench takes one of decoding, grpo, busy first, and speed was given\n"
+            capsys.readouterr().err
+            == "error: led-bench takes one of decoding, grpo, busy, start first, and speed was given\n"
         )
         assert bench.main(["--help"]) == 0
         assert "led-bench busy: " in capsys.readouterr().out

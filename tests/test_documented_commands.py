@@ -42,6 +42,7 @@ SHORT = {
     "led-bench decoding": "--quick --repeats 1 --dtypes float32 --models checkpoints/base_countdown",
     "led-bench grpo": f"--steps 6 --repeats 1 {BENCHED}",
     "led-bench busy": f"--steps 6 --repeats 1 {BENCHED}",
+    "led-bench start": "--repeats 1",
     "led-serve": "",
     "python scripts/docs.py": "",
     "python scripts/hostile_answers.py": "",

@@ -5,9 +5,14 @@ from collections.abc import Sequence
 from typing import Any
 
 from led_rl.cli import Command, dispatch
-from led_rl.commands import bench_busy, bench_decoding, bench_grpo
+from led_rl.commands import bench_busy, bench_decoding, bench_grpo, bench_start
 
-PARTS: dict[str, Command[Any]] = {"decoding": bench_decoding.main, "grpo": bench_grpo.main, "busy": bench_busy.main}
+PARTS: dict[str, Command[Any]] = {
+    "decoding": bench_decoding.main,
+    "grpo": bench_grpo.main,
+    "busy": bench_busy.main,
+    "start": bench_start.main,
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
