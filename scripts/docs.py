@@ -1,5 +1,5 @@
-"""Write what docs/ has from records and code: verdicts in docs/results.md, figures in docs/trust.md, docs/options.md, and
-what a busy machine costs in docs/speed.md, once that is on record.
+"""Write what docs/ has from records and code: verdicts in docs/results.md, figures in docs/trust.md, docs/options.md,
+and what a busy machine costs in docs/speed.md, once that is on record.
 
 python scripts/docs.py
 """

@@ -11,7 +11,7 @@ from pathlib import Path
 from led_rl.cli import Command
 from led_rl.errors import UserError
 from led_rl.matrix import environment
-from led_rl.records import Row, write_json
+from led_rl.records import JsonObject, write_json
 from led_rl.run_folder import provenance
 
 TAG = "entropy/final_nats"
@@ -37,7 +37,7 @@ class StartBenchConfig:
             raise UserError(f"repeats={self.repeats}, limit_s={self.limit_s}: at least 1, and more than 0")
 
 
-def run(config: StartBenchConfig, plain: Row) -> None:
+def run(config: StartBenchConfig, plain: JsonObject) -> None:
     rows = [
         {"help_s": _help_s(), "first_entropies_s": _first_entropies_s(config.limit_s)} for _ in range(config.repeats)
     ]
