@@ -26,11 +26,13 @@ class Base:
 
     Args:
         name: its folder below the matrix's
-        pretrain: options of led-pretrain that differ from the matrix's pretrain_config
+        pretrain: options of led-pretrain that differ from its configuration
+        config: YAML file of led-pretrain that it starts from; none: the matrix's pretrain_config
     """
 
     name: str
     pretrain: dict[str, Any] = field(default_factory=dict)
+    config: str | None = None
 
 
 @dataclass(frozen=True)
@@ -41,8 +43,9 @@ class Cell:
         name: its folder below the matrix's
         why: what it asks
         model: the base: a name of `bases`, or a model folder
-        train: options of led-train that differ from the matrix's train_config
+        train: options of led-train that differ from its configuration
         evaluate: options of led-eval that differ from the matrix's
+        config: YAML file of led-train that it starts from; none: the matrix's train_config
     """
 
     name: str
@@ -50,6 +53,7 @@ class Cell:
     model: str = "checkpoints/base_countdown"
     train: dict[str, Any] = field(default_factory=dict)
     evaluate: dict[str, Any] = field(default_factory=dict)
+    config: str | None = None
 
 
 @dataclass(frozen=True)
@@ -64,6 +68,7 @@ class MatrixConfig:
         pretrain_config: YAML file of led-pretrain that bases start from; none: the command's own
         output_dir: where runs go
         results_dir: where each finished cell's records go
+        test: evaluate on the test split: for a study that chooses nothing, whose plan was made before it
         only: names of the cells to run; none: all
         hours: start nothing new after this time; none: until all is done
     """
@@ -75,6 +80,7 @@ class MatrixConfig:
     pretrain_config: str | None = None
     output_dir: str = "checkpoints/recipe"
     results_dir: str = "results/recipe"
+    test: bool = False
     only: list[str] | None = None
     hours: float | None = None
 
@@ -83,7 +89,10 @@ class MatrixConfig:
         if repeated := sorted({name for name in names if names.count(name) > 1}):
             raise UserError(f"names {repeated} are given twice: each base and cell has a folder of its own")
         if self.evaluate.get("split", "validation") == "test":
-            raise UserError("evaluate.split='test': a search chooses on the validation split, or the test is spent")
+            raise UserError(
+                "evaluate.split='test': a search chooses on the validation split, or the test is spent; test=true is "
+                "for a study that chooses nothing"
+            )
         if unknown := sorted(set(self.only or ()) - {cell.name for cell in self.cells}):
             raise UserError(f"only={unknown}: no such cell; choose among {', '.join(cell.name for cell in self.cells)}")
 
@@ -121,14 +130,14 @@ def stages(config: MatrixConfig, cell: Cell) -> Iterator[list[str]]:
         if base.name == cell.model:
             model = str(runs / base.name)
             if not (runs / base.name / "model.safetensors").exists():
-                yield _command("pretrain", config.pretrain_config, runs / base.name, base.pretrain)
+                yield _command("pretrain", base.config or config.pretrain_config, runs / base.name, base.pretrain)
     run = runs / cell.name
     if not _trained(run):
-        yield _command("train", config.train_config, run, {"model": model, **cell.train})
+        yield _command("train", cell.config or config.train_config, run, {"model": model, **cell.train})
     # What is sampled already is skipped by the evaluation itself.
     yield [
         *_module("eval"),
-        *("--ckpt", str(run), "--split", "validation"),
+        *("--ckpt", str(run), "--split", "test" if config.test else "validation"),
         *typed({**config.evaluate, **cell.evaluate}),
     ]
     record = Path(config.results_dir) / "cells" / cell.name

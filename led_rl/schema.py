@@ -257,6 +257,26 @@ class FrontierRow(CellKey):
 
 
 @with_config(CLOSED)
+class SlipsRow(CellKey):
+    """`eval/slips.jsonl`: words of countdown traces that the grammar does not allow, in one cell, over the first
+    samples of the first problems. Words of the thinking count, each attempt up to what the grammar can tell no more."""
+
+    temperature: float
+    problems: int
+    traces: int
+    forced_words: Annotated[float, "a trace: words that follow from those before"]
+    choices: Annotated[float, "a trace: words of which several are legal"]
+    slips: Annotated[float, "a trace: words that are not legal"]
+    slips_ci95: Interval | None
+    forced_slips: Annotated[float, "a trace: those in forced places"]
+    forced_slips_ci95: Interval | None
+    slip_rate: Annotated[float | None, "of a forced word"]
+    sound_rate: Annotated[float, "fraction of traces without a slip"]
+    correct_sound: Annotated[float | None, "fraction of right answers among them"]
+    correct_slipped: Annotated[float | None, "fraction of right answers among the others"]
+
+
+@with_config(CLOSED)
 class SlopeRow(CellKey):
     """`eval/slopes.jsonl`: does pass@k still rise with temperature?"""
 
@@ -542,6 +562,7 @@ FILES: dict[str, type] = {
     "eval/comparisons.jsonl": ComparisonRow,
     "eval/frontiers.jsonl": FrontierRow,
     "eval/slopes.jsonl": SlopeRow,
+    "eval/slips.jsonl": SlipsRow,
     "eval/changes.jsonl": ChangeRow,
     "eval/counts.json.gz": CountsRecord,
     "eval/recovery.jsonl": RecoveryRow,

@@ -78,6 +78,17 @@ class TestStages:
         search = config(tmp_path, train_config="a.yaml", pretrain_config="b.yaml")
         pretraining, training, *_ = stages(search, search.cells[0])
         assert pretraining[3:5] == ["--config", "b.yaml"] and training[3:5] == ["--config", "a.yaml"]
+        own = config(
+            tmp_path, train_config="a.yaml", pretrain_config="b.yaml",
+            bases=[Base("base", config="d.yaml")], cells=[Cell("one", "why", "base", config="c.yaml")],
+        )  # fmt: skip
+        pretraining, training, *_ = stages(own, own.cells[0])
+        assert pretraining[3:5] == ["--config", "d.yaml"] and training[3:5] == ["--config", "c.yaml"]
+
+    def test_a_study_that_chooses_nothing_may_read_the_test_split(self, tmp_path):
+        study = config(tmp_path, test=True)
+        *_, evaluation, _ = stages(study, study.cells[0])
+        assert evaluation[evaluation.index("--split") + 1] == "test"
 
     def test_a_cells_own_options_come_after_the_matrixs(self, tmp_path):
         search = config(tmp_path, cells=[Cell("one", "why", evaluate={"num_samples": 9})])

@@ -24,7 +24,7 @@ from led_rl.records import JsonObject, read_json, read_jsonl, write_json, write_
 from led_rl.run_folder import provenance
 from led_rl.scores.decision_scores import aggregate
 from led_rl.tasks.countdown import Countdown
-from led_rl.tasks.registry import load_task, recorded_task
+from led_rl.tasks.registry import load_task, recorded_task, same_task
 
 # What changes no number on record, or is on record elsewhere.
 _NO_SETTINGS = ("ckpt", "steps", "output_dir", "accelerator", "max_rows")
@@ -86,9 +86,10 @@ def _record(folder: Path, settings: JsonObject) -> JsonObject:
     path = folder / "decisions.json"
     before: JsonObject = read_json(path) if path.exists() else {}
     for key, value in settings.items():
-        if before and before["settings"].get(key) != value:
+        was = before["settings"].get(key) if before else None
+        if before and was != value and not (key == "task" and same_task(was, value)):
             raise UserError(
-                f"{folder} holds a diagnosis with {key}={before['settings'].get(key)!r}, and {value!r} is asked for: "
+                f"{folder} holds a diagnosis with {key}={was!r}, and {value!r} is asked for: "
                 "give the same settings, or another --output_dir"
             )
     return {

@@ -38,7 +38,7 @@ from led_rl.schema import ArmRecord, InspectedRow, InspectedToken, InspectRecord
 from led_rl.tasks.countdown import Countdown
 from led_rl.tasks.countdown_trace import places
 from led_rl.tasks.problem import Problem, Task
-from led_rl.tasks.registry import check_recorded_task, load_task, recorded_task
+from led_rl.tasks.registry import check_recorded_task, load_task, recorded_task, same_task
 
 DIGITS = 4  # significant ones of a number on record
 _NO_SETTINGS = ("ckpt", "steps", "output_dir", "accelerator", "trust_remote_code", "consent")
@@ -154,9 +154,10 @@ def _record(folder: Path, settings: dict[str, Any], arms: Sequence[Arm]) -> Insp
     path = folder / "inspect.json"
     before = read_record(path, InspectRecord) if path.exists() else None
     for key, value in settings.items():
-        if before and before["settings"].get(key) != value:
+        was = before["settings"].get(key) if before else None
+        if before and was != value and not (key == "task" and same_task(was, value)):
             raise UserError(
-                f"{folder} holds an inspection with {key}={before['settings'].get(key)!r}, and {value!r} is asked for: "
+                f"{folder} holds an inspection with {key}={was!r}, and {value!r} is asked for: "
                 "give the same settings, remove eval/inspect.json, or give another --output_dir"
             )
     session = cast(Session, provenance({"seed": settings["seed"]}))

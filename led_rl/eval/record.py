@@ -21,7 +21,7 @@ from led_rl.records import write_jsonl
 from led_rl.run_folder import provenance
 from led_rl.schema import EvalRecord, ModelRecord, ProblemRow, RunRecord, read_record, read_rows
 from led_rl.tasks.problem import Problem, Task
-from led_rl.tasks.registry import check_recorded_task, recorded_task, seen_in_training
+from led_rl.tasks.registry import check_recorded_task, recorded_task, same_task, seen_in_training
 
 _LOG = logging.getLogger(__name__)
 
@@ -85,7 +85,7 @@ def check_record(config: EvalConfig, plan: Plan, settings: dict[str, Any]) -> Ev
         return None
     before = read_record(path, EvalRecord)
     for key, value in settings.items():
-        if before.get(key) != value:
+        if before.get(key) != value and not (key == "task" and same_task(before.get(key), value)):
             raise UserError(
                 f"{plan.eval_dir} holds samples with {key}={before.get(key)!r}, and {value!r} is asked for: "
                 "give the same settings, or another --output_dir"

@@ -5,7 +5,7 @@ from dataclasses import fields
 from pathlib import Path
 
 from led_rl.errors import UserError
-from led_rl.scores.scoring import COUNTS, Scores
+from led_rl.scores.scoring import COUNTS, SLIPS, Scores
 
 FILES = ("config.yaml", "run.json", "probe.jsonl", "train.jsonl", "watch.jsonl")
 BESIDE = ("cells", "search.jsonl", "runs")  # what may stand beside a record, as texts may: its search, other runs
@@ -23,7 +23,14 @@ def export_record(run: Path, folder: Path, figures: bool = True) -> Path:
     )
     if others and not (folder / "eval" / "eval.json").exists():
         raise UserError(f"{folder} is not empty and no record of a study: name another folder")
-    wanted = [*FILES, "eval/eval.json", f"eval/{COUNTS}", "eval/decisions.json", "eval/decisions.jsonl"]
+    wanted = [
+        *FILES,
+        "eval/eval.json",
+        f"eval/{COUNTS}",
+        f"eval/{SLIPS}",
+        "eval/decisions.json",
+        "eval/decisions.jsonl",
+    ]
     wanted += [f"eval/{one.name}.jsonl" for one in fields(Scores)]
     if figures:
         wanted += [f"report/{path.name}" for path in sorted((run / "report").glob("*.png"))]

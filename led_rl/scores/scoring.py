@@ -26,9 +26,11 @@ from led_rl.schema import (
 from led_rl.scores.comparing import changes, comparisons, frontiers, means_with_ci, slopes
 from led_rl.scores.pass_at_k import ks
 from led_rl.scores.recovery import recovery
+from led_rl.scores.slips import slips
 from led_rl.scores.tallies import Cell, ProblemTally, Table, counts_record, read_counts, read_tallies, table_of
 
 COUNTS = "counts.json.gz"
+SLIPS = "slips.jsonl"
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,8 @@ class Scores:
 
 
 def score(eval_dir: Path) -> Scores:
-    """Score EVAL/samples/**/*.jsonl with EVAL/eval.json; write a .jsonl for each list of Scores there, and the counts.
+    """Score EVAL/samples/**/*.jsonl with EVAL/eval.json; write a .jsonl for each list of Scores there, the counts,
+    and of countdown the slips.
 
     Only problems with all n samples in a cell count. Sample numbers n and above are ignored (an evaluation first run
     with more samples), and of a sample written twice the first counts. FileNotFoundError without eval.json or without
@@ -88,6 +91,8 @@ def score(eval_dir: Path) -> Scores:
     for name, rows in vars(scores).items():
         write_jsonl(eval_dir / f"{name}.jsonl", rows)
     write_json(eval_dir / COUNTS, counts_record(correct, n))
+    if told := slips(eval_dir, files, settings):
+        write_jsonl(eval_dir / SLIPS, told)
     return scores
 
 

@@ -119,6 +119,13 @@ class Countdown:
             found[problem.id] = problem
         return list(found.values())
 
+    def asked(self, problem_id: str, prompt: str) -> Problem:
+        """The problem that a prompt asks, as records have it; its answer is not there."""
+        words = prompt.split()
+        target = words.index("target")
+        numbers = tuple(map(int, words[1:target]))
+        return Problem(problem_id, prompt, "", MappingProxyType({"numbers": numbers, "target": int(words[target + 1])}))
+
     def prompt(self, problem: Problem) -> str:
         return problem.question
 

@@ -106,6 +106,11 @@ def recorded_task(recorded: Mapping[str, Any]) -> TaskConfig:
     return config
 
 
+def same_task(before: Any, now: Mapping[str, Any]) -> bool:
+    """Whether two records name the same task; settings that the first does not know have their defaults in it."""
+    return isinstance(before, Mapping) and dataclasses.asdict(recorded_task({"task": before})) == now
+
+
 def check_recorded_task(config: TaskConfig, consent: Consent) -> None:
     """ValueError unless a folder may choose this task without the user being asked: its grader only compares text.
 

@@ -1,0 +1,111 @@
+"""How often a countdown trace goes wrong where nothing was to be chosen, and what that costs, by arm and temperature.
+
+A *slip* is a word that the grammar does not allow where it stands (`led_rl.tasks.countdown_trace`). Up to the first
+slip of an attempt every word is told; what follows it up to the next attempt is not, unless the trace goes on with a
+wrong result. Read from samples, without a model, on some problems only, for there are many samples.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from led_rl.schema import EvalRecord, ProblemRow, SampleRow, SlipsRow, iter_rows, read_rows
+from led_rl.scores.bootstrap import columns_ci, quantity_rng
+from led_rl.scores.tallies import Cell
+from led_rl.tasks.countdown import Countdown, CountdownConfig
+from led_rl.tasks.countdown_trace import Place, places
+from led_rl.tasks.problem import Problem
+
+PROBLEMS, SAMPLES = 100, 8  # of an evaluation: 800 traces tell a slip a trace from one in ten
+CLOSE = "</think>"
+
+
+@dataclass(slots=True)
+class _Read:
+    """One trace: words of its thinking by what stood there, and slips."""
+
+    forced: int
+    choices: int
+    forced_slips: int
+    choice_slips: int
+
+
+def read_trace(words: Sequence[str], found: Sequence[Place]) -> _Read:
+    """Count the words of the thinking that are told; `found` as `places` has it."""
+    read = _Read(0, 0, 0, 0)
+    end = words.index(CLOSE) + 1 if CLOSE in words else len(words)
+    for word, place in zip(words[:end], found, strict=False):
+        if not place.legal:
+            continue
+        slipped = word not in place.legal
+        if len(place.legal) == 1:
+            read.forced += 1
+            read.forced_slips += slipped
+        else:
+            read.choices += 1
+            read.choice_slips += slipped
+    return read
+
+
+def slips(eval_dir: Path, files: Iterable[Path], settings: EvalRecord) -> list[SlipsRow]:
+    """One row a cell, over the first problems and samples; [] for a task other than countdown, or where what was asked
+    is not on record."""
+    asked = read_rows(eval_dir / "problems.jsonl", ProblemRow)
+    if settings["task"].get("name") != "countdown" or len(asked) < 2:
+        return []
+    config = CountdownConfig(**settings["task"].get("countdown", {}))
+    task = Countdown(config)
+    problems = {row["problem_id"]: task.asked(row["problem_id"], row["question"]) for row in asked[:PROBLEMS]}
+    known: dict[tuple[str, str], _Read] = {}
+    cells: defaultdict[Cell, dict[tuple[str, int], tuple[_Read, bool]]] = defaultdict(dict)
+    for path in files:
+        for row in iter_rows(path, SampleRow):
+            problem = problems.get(row["problem_id"])
+            if problem is None or row["sample"] >= min(SAMPLES, settings["num_samples"]):
+                continue
+            key = row["problem_id"], row["completion"]
+            if key not in known:
+                known[key] = _of(problem, row["completion"], config)
+            cell = Cell(row["checkpoint"], row["rl_step"], row["arm"], row["top_k"], row["temperature"])
+            cells[cell].setdefault((row["problem_id"], row["sample"]), (known[key], row["correct"]))
+    return [_row(cell, cells[cell]) for cell in sorted(cells, key=lambda cell: cell.order)]
+
+
+def _of(problem: Problem, completion: str, config: CountdownConfig) -> _Read:
+    words = completion.split()
+    return read_trace(words, places(problem, words, config))
+
+
+def _row(cell: Cell, traces: dict[tuple[str, int], tuple[_Read, bool]]) -> SlipsRow:
+    ids = sorted({name for name, _ in traces})
+    by_problem = [[one for (name, _), one in traces.items() if name == wanted] for wanted in ids]
+    a_trace = np.array(
+        [
+            [np.mean([r.forced_slips + r.choice_slips for r, _ in own]), np.mean([r.forced_slips for r, _ in own])]
+            for own in by_problem
+        ]
+    )
+    reads = [read for read, _ in traces.values()]
+    sound = [correct for read, correct in traces.values() if not read.forced_slips + read.choice_slips]
+    slipped = [correct for read, correct in traces.values() if read.forced_slips + read.choice_slips]
+    forced = sum(read.forced for read in reads)
+    bounds = columns_ci(a_trace, quantity_rng("slips", *cell)).tolist() if len(ids) > 1 else [None, None]
+    return {
+        **cell.labels,
+        "temperature": cell.temperature,
+        "problems": len(ids),
+        "traces": len(traces),
+        "forced_words": forced / len(reads),
+        "choices": sum(read.choices for read in reads) / len(reads),
+        "slips": float(a_trace[:, 0].mean()),
+        "slips_ci95": bounds[0],
+        "forced_slips": float(a_trace[:, 1].mean()),
+        "forced_slips_ci95": bounds[1],
+        "slip_rate": sum(read.forced_slips for read in reads) / forced if forced else None,
+        "sound_rate": len(sound) / len(reads),
+        "correct_sound": float(np.mean(sound)) if sound else None,
+        "correct_slipped": float(np.mean(slipped)) if slipped else None,
+    }
