@@ -1,16 +1,24 @@
 """Rollouts and their rivals as options: what is refused, and the files that ship, against TRL's own classes."""
 
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
+from families import build
+from peft import LoraConfig, get_peft_model
+from tiny_models import tiny_llama
 
 from led_rl.config import parse
 from led_rl.decoding.led import PRESETS
 from led_rl.errors import UserError
 from led_rl.matrix import MatrixConfig, stages
 from led_rl.rl.config import RewardConfig, RolloutConfig, TrainConfig, check_pass_at_k, grpo_arguments
+from led_rl.rl.rollout_decoders import Sampling
+from led_rl.rl.train import train
+from led_rl.rl.vllm_rollouts import sampling_of
 from led_rl.serving.settings import Settings
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
@@ -98,6 +106,7 @@ def refused(**groups):
         ({"engine": False, "correction": "token"}, "rollout.engine=false: TRL's own rollouts are plain"),
         ({"engine": "vllm", "correction": "token"}, "rollout.engine=vllm: TRL corrects for vLLM itself"),
         ({"engine": "vllm", "record": True}, "rollout.engine=vllm: TRL corrects for vLLM itself"),
+        ({"vllm": {"enforce_eager": True}}, "read only with rollout.engine=vllm; set that too"),
     ],
 )
 def test_rollouts_that_make_no_sense(settings, message):
@@ -131,6 +140,46 @@ def test_vllm_is_asked_for_led_by_trls_own_options(mode, key):
 )
 def test_what_vllm_cannot_roll_out_is_refused_before_anything_is_loaded(decoder, grpo, message):
     assert refused(rollout=RolloutConfig(engine="vllm", decoder=decoder), grpo=grpo).startswith(message)
+
+
+def stopped(model, tmp_path, **grpo):
+    """What a run with vLLM's rollouts says before it begins."""
+    rollout = RolloutConfig(engine="vllm", decoder="led_countdown", vllm=grpo.pop("vllm", {}))
+    settings = {"max_steps": 2, "bf16": False, "use_cpu": True, **grpo}
+    config = TrainConfig(model=str(model), output_dir=str(tmp_path / "run"), rollout=rollout, grpo=settings)
+    with pytest.raises(UserError) as error:
+        train(config, {})
+    assert not (tmp_path / "run").exists()
+    return str(error.value)
+
+
+def test_vllm_rolls_out_whole_models_of_families_it_reads_layers_of(tiny, tokenizer, tmp_path):
+    build("gpt2").save_pretrained(tmp_path / "gpt2")
+    tokenizer.save_pretrained(tmp_path / "gpt2")
+    assert "a family whose layers vLLM does not hand out" in stopped(tmp_path / "gpt2", tmp_path)
+    get_peft_model(tiny_llama(torch.float32, tokenizer), LoraConfig()).save_pretrained(tmp_path / "adapter")
+    assert "merge it into its base first" in stopped(tmp_path / "adapter", tmp_path)
+
+
+def test_a_server_is_asked_before_a_run_begins(tmp_path):
+    nobody = {"vllm_mode": "server", "vllm_server_base_url": "http://127.0.0.1:9"}
+    assert "no OpenAI-compatible server answers there" in stopped("checkpoints/base_countdown", tmp_path, **nobody)
+    own = {**nobody, "vllm": {"enforce_eager": True}}
+    assert "a server has its own arguments" in stopped("checkpoints/base_countdown", tmp_path, **own)
+
+
+@pytest.mark.skipif(find_spec("vllm") is not None, reason="vLLM is here")
+def test_a_missing_vllm_is_told_before_anything_is_loaded(tmp_path):
+    assert "pip install 'led_rl[vllm]'" in stopped("checkpoints/base_countdown", tmp_path)
+
+
+def test_the_watch_samples_as_rollouts_do():
+    """LED takes the truncation out of TRL's own options, where the watch had read it."""
+    rollout = RolloutConfig(engine="vllm", decoder="led_countdown")
+    grpo = {"max_steps": 2, "bf16": False, "temperature": 0.9, "top_p": 0.8, "min_p": 0.1}
+    assert sampling_of(grpo_arguments(TrainConfig(rollout=rollout, grpo=grpo))) == Sampling(0.9, 0, 0.8, 0.1)
+    plain = replace(rollout, decoder="plain")
+    assert sampling_of(grpo_arguments(TrainConfig(rollout=plain, grpo=grpo))) == Sampling(0.9, 0, 0.8, 0.1)
 
 
 def test_vespo_takes_no_correction():

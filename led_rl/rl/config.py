@@ -76,6 +76,8 @@ class RolloutConfig:
         record: compute log q and the ratio's diagnostics where no correction needs them, too
         max_rows: most rows of the batch; samples share a row as long as they agree
         max_batch_tokens: most cache positions in flight, which bounds memory
+        vllm: with engine=vllm and grpo.vllm_mode=colocate, more arguments of vllm.LLM that TRL has no option for, such
+            as enforce_eager
     """
 
     engine: bool | Literal["vllm"] = True
@@ -85,6 +87,7 @@ class RolloutConfig:
     record: bool = False
     max_rows: int = 512
     max_batch_tokens: int = 131_072
+    vllm: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.correction not in LEVELS:
@@ -98,11 +101,13 @@ class RolloutConfig:
                 f"rollout.decoder={self.decoder} and rollout.correction={self.correction} with rollout.engine=false: "
                 "TRL's own rollouts are plain and give no log q; set rollout.engine=true"
             )
+        if self.vllm and self.engine != "vllm":
+            raise UserError(f"rollout.vllm={self.vllm}: read only with rollout.engine=vllm; set that too")
         if self.engine == "vllm" and self.records:
             raise UserError(
                 f"rollout.correction={self.correction} and rollout.record={str(self.record).lower()} with "
                 "rollout.engine=vllm: TRL corrects for vLLM itself, and records it; choose by grpo.vllm_importance_"
-                "sampling_mode and _cap"
+                "sampling_mode and _clip_max"
             )
 
     @property

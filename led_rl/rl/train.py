@@ -36,12 +36,11 @@ from led_rl.rl.config import ALL_LINEAR, LoraConfig, TrainConfig, grpo_arguments
 from led_rl.rl.finite import FiniteCallback
 from led_rl.rl.reward_checks import CheckedReward
 from led_rl.rl.rewards import CorrectReward, FormatReward, OwnReward, Reader, TraceReward
-from led_rl.rl.rollout_decoders import Sampling
 from led_rl.rl.stopping import StopCallback
 from led_rl.rl.trackers import TrackerCallback, trackers
 from led_rl.rl.trainer import EngineGRPOTrainer
 from led_rl.rl.transforms import PassAtKReward
-from led_rl.rl.vllm_rollouts import started_with_led
+from led_rl.rl.vllm_rollouts import check_vllm, sampling_of, started_with_led
 from led_rl.rl.watch import Watch
 from led_rl.rl.watch_callback import WatchCallback
 from led_rl.run_folder import RunFolder
@@ -70,6 +69,8 @@ def train(config: TrainConfig, plain: JsonObject) -> Path:
         _LOG.warning("%s ended at step %d already: there is nothing to go on with", run.path, ended["rl_steps"])
         return run.path
     arguments = grpo_arguments(config)
+    if vllm := config.rollout.engine == "vllm":
+        check_vllm(config, arguments)
     task = load_task(config.task, config.consent)
     if config.reward.trace and not isinstance(task, Countdown):
         raise UserError(
@@ -97,7 +98,8 @@ def train(config: TrainConfig, plain: JsonObject) -> Path:
     seeds = {"seed": config.seed, "probe_seed": config.probe.seed}
     with termination() as stop, hold(run.path, "training"):
         if is_first():
-            run.begin(plain, seeds, config.resume, defaults(config), training_problems=len(problems))
+            facts = {"vllm_importance_sampling_mode": arguments.vllm_importance_sampling_mode} if vllm else {}
+            run.begin(plain, seeds, config.resume, defaults(config), training_problems=len(problems), **facts)
         started = time.monotonic()
         seed_everything(config.seed, verbose=False)
         resumed = run.to_resume() if config.resume else None
@@ -109,9 +111,7 @@ def train(config: TrainConfig, plain: JsonObject) -> Path:
         # transformers' filter would log the mean of the losses before in the place of a NaN.
         arguments.logging_nan_inf_filter = False
         think = think_tokens(policy.tokenizer)
-        vllm = config.rollout.engine == "vllm"
-        starts_vllm = started_with_led(config.rollout.decoder, arguments, config.model, lens, think)
-        with starts_vllm if vllm else nullcontext():
+        with started_with_led(config, arguments, lens, think) if vllm else nullcontext():
             trainer = EngineGRPOTrainer(
                 model=policy.model,
                 processing_class=policy.tokenizer,
@@ -175,7 +175,7 @@ def _watch(config: TrainConfig, arguments: Any, task: Task, policy: Policy) -> W
         policy.end_tokens,
         config.watch,
         config.probe.problems,
-        Sampling.of(arguments),
+        sampling_of(arguments),
         limits,
         config.prompt,
     )

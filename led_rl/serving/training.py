@@ -43,17 +43,25 @@ def generation_kwargs(
 
 
 @contextmanager
-def with_led(generation: ModuleType, model: str, depth: int = DEFAULT_DEPTH, **options: Any) -> Iterator[None]:
+def with_led(
+    generation: ModuleType,
+    model: str,
+    depth: int | None = DEFAULT_DEPTH,
+    trust_remote_code: bool = False,
+    **options: Any,
+) -> Iterator[None]:
     """While entered, TRL's colocated vLLM is started with LED: create the trainer inside.
 
     Args:
         generation: the module `trl.generation.vllm_generation`, whose name `LLM` is what TRL calls.
         model: the policy's folder or Hub id.
-        depth: the largest led.depth of its requests.
+        depth: the largest led.depth of its requests; None: without LED, for the other options alone.
+        trust_remote_code: let code of the model's repository run.
         options: more arguments of vllm.LLM that TRL has no option for, such as dtype or enforce_eager.
     """
     constructor = generation.LLM
-    own = {name: value for name, value in engine_args(model, depth).items() if name not in _TRLS}
+    needed = {} if depth is None else engine_args(model, depth, trust_remote_code=trust_remote_code)
+    own = {name: value for name, value in needed.items() if name not in _TRLS}
     generation.LLM = functools.partial(constructor, **own, **options)  # type: ignore[attr-defined]
     try:
         yield

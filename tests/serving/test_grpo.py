@@ -80,6 +80,34 @@ def test_a_colocated_grpo_step_with_led_rollouts(tmp_path, monkeypatch, record):
     record("a colocated GRPO step", model="base_countdown", **figures)
 
 
+@pytest.mark.own_process
+def test_led_train_rolls_out_on_vllm(tmp_path, monkeypatch):
+    """`rollout.engine=vllm`, as led-train runs it: two steps, their records, and the mode of TRL's correction."""
+    import trl.generation.vllm_generation as generation
+
+    from led_rl.config import parse
+    from led_rl.records import read_json, read_jsonl
+    from led_rl.rl.config import TrainConfig
+    from led_rl.rl.train import train
+
+    monkeypatch.setattr(generation.VLLMGeneration, "sync_weights", lambda self: self.llm.reset_prefix_cache())
+    options = {
+        "--model": BASE, "--output_dir": tmp_path / "run", "--rollout.engine": "vllm", "--rollout.vllm.enforce_eager":
+        "true", "--rollout.decoder": "led_countdown", "--grpo.max_steps": 2, "--grpo.save_steps": 2,
+        "--grpo.logging_steps": 1, "--grpo.per_device_train_batch_size": 16, "--grpo.num_generations": 8,
+        "--grpo.max_completion_length": 40, "--grpo.vllm_max_model_length": 128, "--grpo.vllm_gpu_memory_utilization":
+        0.1, "--grpo.use_cpu": "true", "--grpo.bf16": "false", "--probe.problems": 4, "--probe.max_new_tokens": 16,
+    }  # fmt: skip
+    config, plain = parse(TrainConfig, [str(word) for pair in options.items() for word in pair])
+    run = train(config, plain)
+    (session,) = read_json(run / "run.json")["sessions"]
+    assert session["vllm_importance_sampling_mode"] == "token_truncate" and session["rl_steps"] == 2
+    rows = read_jsonl(run / "train.jsonl")
+    assert [row["rl_step"] for row in rows] == [1, 2]
+    assert all(row["rollout_s"] > 0 and 0 < row["length_tokens"] <= 40 for row in rows)
+    assert {row["rl_step"] for row in read_jsonl(run / "probe.jsonl")} == {0, 2}
+
+
 def test_the_server_payload_is_what_a_server_takes(monkeypatch):
     """What TRL's client posts in server mode, read back by the plugin's own reader."""
     from trl.generation.vllm_client import VLLMClient

@@ -22,11 +22,12 @@ import transformers as hf
 from float64 import expected
 from scipy import stats
 
-from led_rl.decoding.led import PRESETS
+from led_rl.decoding.led import LED, PRESETS
 from led_rl.errors import UserError
 from led_rl.eval.config import EvalConfig
 from led_rl.eval.evaluate import evaluate
 from led_rl.records import read_json, read_jsonl
+from led_rl.rl.config import RolloutConfig, TrainConfig, grpo_arguments
 from led_rl.serving import xargs
 from led_rl.serving.client import Server
 from led_rl.serving.settings import KEY
@@ -126,21 +127,47 @@ def test_the_client_example(port):
     assert done.stdout.strip()
 
 
+def marks_of(model):
+    tokenizer = hf.AutoTokenizer.from_pretrained(ROOT / model)
+    return tuple(tokenizer.convert_tokens_to_ids(word) for word in ("<think>", "</think>"))
+
+
 def test_log_q_over_http_is_float64s(server, record):
     model64 = hf.AutoModelForCausalLM.from_pretrained(ROOT / BASE, dtype=torch.float64).eval()
-    tokenizer = hf.AutoTokenizer.from_pretrained(ROOT / BASE)
-    marks = tuple(tokenizer.convert_tokens_to_ids(word) for word in ("<think>", "</think>"))
-    prompt = tokenizer.encode("numbers 6 4 13 target 15 <think>")
+    prompt = hf.AutoTokenizer.from_pretrained(ROOT / BASE).encode("numbers 6 4 13 target 15 <think>")
     body = {"model": BASE, "prompt": prompt, "max_tokens": 40, "n": 4, "logprobs": 0, "return_token_ids": True}
     answer = server.complete({**body, "vllm_xargs": xargs("paper")})
     errors = []
     for choice in answer["choices"]:
         ids = [*prompt, *choice["token_ids"]]
-        want = expected(model64, ids, len(prompt), 1.0, PRESETS["paper"], 1.0, 0.0, marks)
+        want = expected(model64, ids, len(prompt), 1.0, PRESETS["paper"], 1.0, 0.0, marks_of(BASE))
         for token, have, wanted in zip(choice["token_ids"], choice["logprobs"]["token_logprobs"], want, strict=True):
             errors.append(abs(have - wanted[token]))
     assert max(errors) < 5e-4
     record("the server", model="base_countdown", log_q_error_drawn=max(errors), rows_checked=len(errors))
+
+
+def test_trls_client_rolls_out_with_led(port, server, record):
+    """What TRL posts in server mode, with the settings that `rollout.engine=vllm` makes of its options, is answered
+    with samples and log q of LED."""
+    from trl.generation.vllm_client import VLLMClient
+
+    grpo = {"max_steps": 1, "bf16": False, "use_cpu": True, "vllm_mode": "server", "top_p": 0.95}
+    rollout = RolloutConfig(engine="vllm", decoder="led_norm@depth=4")
+    arguments = grpo_arguments(TrainConfig(rollout=rollout, grpo=grpo))
+    prompt = hf.AutoTokenizer.from_pretrained(ROOT / BASE).encode("numbers 6 4 13 target 15 <think>")
+    answer = VLLMClient(base_url=f"http://127.0.0.1:{port}").generate(
+        [prompt], n=4, max_tokens=24, temperature=arguments.temperature, top_p=arguments.top_p, top_k=arguments.top_k,
+        generation_kwargs=arguments.generation_kwargs,
+    )  # fmt: skip
+    model64 = hf.AutoModelForCausalLM.from_pretrained(ROOT / BASE, dtype=torch.float64).eval()
+    led, errors = LED(depth=4, final_norm=True), []
+    for tokens, log_q in zip(answer["completion_ids"], answer["logprobs"], strict=True):
+        want = expected(model64, [*prompt, *tokens], len(prompt), 1.0, led, 0.95, 0.0, marks_of(BASE))
+        errors += [abs(have - wanted[token]) for token, (have,), wanted in zip(tokens, log_q, want, strict=True)]
+    assert len(errors) > 10 and max(errors) < 5e-4
+    record("TRL's client of the server", model="base_countdown", log_q_error_drawn=max(errors),
+           rows_checked=len(errors))  # fmt: skip
 
 
 @pytest.mark.parametrize(
