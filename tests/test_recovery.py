@@ -65,6 +65,8 @@ def test_shares_and_prices_are_what_their_definitions_say():
     assert row["pass_at_1_price"] == pytest.approx(passes(plain, 1) - passes(led, 1), abs=1e-11)
     assert row["ci95"][0] <= row["share_recovered"] <= row["ci95"][1]
     assert row["t_ci95"] is None and (row["runs"], row["problems"]) == (1, 60)
+    assert row["pass_at_1_gained"] == pytest.approx(passes(plain, 1) - passes(base, 1), abs=1e-11)
+    assert (row["needs_base"], row_of(rows, "mix_4")["needs_base"]) == (False, True)
     same = row_of(rows, "plain")
     assert (same["share_recovered"], same["pass_at_1_price"]) == (0.0, 0.0)
     assert (same["ci95"], same["price_ci95"]) == ([0.0, 0.0], [0.0, 0.0])
@@ -137,6 +139,7 @@ def test_frontiers_are_those_of_the_others_and_p_values_are_adjusted():
     claims = [row["above"]["top_k"] for row in rows if "top_k" in row["above"]]
     assert claims and all((claim["p"] is None) == (claim["ci95"] is None) for claim in claims)
     told = [claim for claim in claims if claim["p"] is not None]
+    assert all(claim["ci95"][0] <= claim["difference"] <= claim["ci95"][1] for claim in told)
     assert told and all(0 < claim["p"] <= claim["p_holm"] for claim in told)
 
 
@@ -159,6 +162,10 @@ def test_a_crossed_bootstrap_keeps_problems_in_their_rows():
     # Two estimates of one mean from 6000 draws each differ by more than 5 standard errors once in 1.7 million.
     assert np.all(np.abs(fast.mean(0) - slow.mean(0)) < 5 * spread * np.sqrt(2 / 6000))
     assert np.allclose(fast.std(0), spread, rtol=0.08)
+
+
+def test_every_resample_is_made():
+    assert (crossed_means(np.ones((2, 5, 1)), np.random.default_rng(0), resamples=300) == 1).all()
 
 
 def test_one_run_is_the_bootstrap_over_problems():
