@@ -346,6 +346,31 @@ class RecoveryRow(TypedDict):
     problems: int
 
 
+class DoseRow(TypedDict):
+    """`doses.jsonl`: one arm at one dose of forced words, over its runs; step 0 is the base, sampled plainly."""
+
+    verbosity: Annotated[int, "of countdown traces"]
+    base: Annotated[str, "name of the base that the runs share"]
+    rl_step: int
+    arm: str
+    top_k: int | None
+    k: Annotated[int, "of pass@k"]
+    runs: int
+    problems: int
+    temperatures: Annotated[list[float], "what the slope is over"]
+    slope: Annotated[float, "of pass@k, fraction per unit of temperature, mean over runs and problems"]
+    slope_ci95: Annotated[list[float] | None, "runs and problems resampled"]
+    slope_t_ci95: Annotated[list[float] | None, "Student's over runs; null for one run"]
+    pass_at_k: Annotated[dict[str, float], "by temperature"]
+    pass_at_1: Annotated[dict[str, float], "by temperature"]
+    forced_words: Annotated[float | None, "a trace, at T = 1"]
+    slips: Annotated[dict[str, float], "a trace, by temperature"]
+    share_recovered: Annotated[float | None, "at T = 1, as in recovery.jsonl; null where no loss is shown"]
+    share_ci95: list[float] | None
+    pass_at_1_price: Annotated[float | None, "at T = 1"]
+
+
+@with_config(CLOSED)
 class PairedDifference(TypedDict):
     """Minus other rollouts: paired by seed, and by problem where it is a mean over problems."""
 
@@ -574,6 +599,7 @@ FILES: dict[str, type] = {
     "cells/*/cell.json": CellRecord,
     "search.jsonl": SearchRow,
     "rollouts.jsonl": RolloutsRow,
+    "doses.jsonl": DoseRow,
     "results/speed/**/*.json": BenchRecord,
 }
 """Which file holds what; paths are those inside a run folder or a study's."""

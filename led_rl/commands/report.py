@@ -18,6 +18,7 @@ class ReportConfig:
         search: a search's results: writes search.jsonl and the README's table
         recovery: a study of what gives exploration back: writes recovery.jsonl, recovery.png and the README's table
         rollouts: a study of rollouts: writes rollouts.jsonl, rollouts.png and the README's tables
+        doses: a study of long traces: writes doses.jsonl, doses.png and the README's table
         output_dir: where the report goes; none: <run>/report
         export: also copy records and figures, without samples or weights, here
         no_figures: with --export: the records alone
@@ -29,6 +30,7 @@ class ReportConfig:
     search: str | None = None
     recovery: str | None = None
     rollouts: str | None = None
+    doses: str | None = None
     output_dir: str | None = None
     export: str | None = None
     no_figures: bool = False
@@ -36,10 +38,10 @@ class ReportConfig:
     speed: list[Path] | None = None
 
     def __post_init__(self) -> None:
-        if sum(one is not None for one in (self.run, self.search, self.recovery, self.rollouts)) != 1:
+        if sum(one is not None for one in (self.run, self.search, self.recovery, self.rollouts, self.doses)) != 1:
             raise UserError(
-                "name one of --run (a run folder or an evaluation), --search (of a search), --recovery or --rollouts "
-                "(of a study)"
+                "name one of --run (a run folder or an evaluation), --search (of a search), --recovery, --rollouts or "
+                "--doses (of a study)"
             )
         if self.speed is not None and (len(self.speed) != 2 or self.readme is None):
             raise UserError("--speed takes a folder and a file, --speed DECODING_DIR GRPO_JSON, and --readme beside it")
@@ -52,6 +54,8 @@ def run(config: ReportConfig, plain: JsonObject) -> None:
         _recovery(Path(config.recovery))
     elif config.rollouts is not None:
         _rollouts(Path(config.rollouts))
+    elif config.doses is not None:
+        _doses(Path(config.doses))
     elif config.run is not None:
         _run(config, Path(config.run))
 
@@ -90,6 +94,21 @@ def _rollouts(folder: Path) -> None:
     update_readme(folder / "README.md", "rollouts", rollouts_block(rows))
     write_bytes(folder / "rollouts.png", png(rollouts_figure(folder)))
     print(folder / "rollouts.jsonl")
+
+
+def _doses(folder: Path) -> None:
+    if not folder.is_dir():
+        raise UserError(f"{folder}: no such folder; --doses takes a study with cells/<run>/eval/ folders")
+    from led_rl.report.doses import doses_block, doses_figure, pool_doses
+    from led_rl.report.figures.style import png
+    from led_rl.report.readme import update_readme
+
+    rows = pool_doses(folder)
+    text = doses_block(rows)
+    if (folder / "README.md").exists():
+        update_readme(folder / "README.md", "doses", text)
+    write_bytes(folder / "doses.png", png(doses_figure(rows)))
+    print(folder / "doses.jsonl")
 
 
 def _run(config: ReportConfig, folder: Path) -> None:

@@ -1,10 +1,11 @@
 """What long traces should do to pass@k and temperature, from a model that fits on a page (results/long_traces/PLAN.md).
 
 A perfect imitator of the writer of countdown traces chooses operands and operators as the writer does. At temperature T
-each choice's distribution is heated, p ** (1 / T) made to sum to 1. Every forced word between the choices slips with
-probability `slip(T)`, and a slip spoils its attempt. So heat does two things: it spreads choices, which finds solutions
-that were rare, and it breaks forced words, which costs more the more of them an attempt has. RL is a tilt towards
-what solves, then a sharpening: P(attempt) proportional to (writer's P x e^tilt if it solves) ** sharpening.
+each choice's distribution is heated: p ** (1 / T), made to sum to 1. Every forced word between the choices goes wrong
+with the probability `Slips.rate`, and each slip costs a share of the attempt's chance. So heat does two things: it
+spreads choices, which finds solutions that were rare, and it breaks forced words, which costs more the more of them an
+attempt has. RL is a tilt towards what solves, then a sharpening: P(attempt) is proportional to (the writer's P x e^tilt
+if it solves) ** sharpening.
 
 Shapes: P problems, A attempts of a problem, T temperatures.
 """
@@ -12,16 +13,23 @@ Shapes: P problems, A attempts of a problem, T temperatures.
 import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
+from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
 
+from led_rl.errors import UserError
+from led_rl.records import JsonObject
+from led_rl.schema import SlipsRow
 from led_rl.scores.slope import problem_slopes
 from led_rl.tasks.countdown import Countdown, CountdownConfig, operations, pairs, unfamiliarity
-from led_rl.tasks.countdown_writing import Trace, remaining
+from led_rl.tasks.countdown_trace import places
+from led_rl.tasks.countdown_writing import VERBOSITIES, Trace, remaining
 
 FloatArray = NDArray[np.float64]
+SLOPE_OVER = (0.6, 1.4)
+WORTH_NAMING = 0.01  # a loss of pass@k; below it a share of it says nothing
 Choices = tuple[str, ...]  # operands and operators of an attempt, in the order they are written
 
 
@@ -36,10 +44,25 @@ class Writer:
 
 @dataclass(frozen=True)
 class Slips:
-    """Probability that a forced word goes wrong, exp(at_1 + per_degree (T - 1))."""
+    """Probability that a forced word goes wrong, exp(at_1 + per_degree (T - 1)), and the share of an attempt's chance
+    of success that each slip costs."""
 
     at_1: float
     per_degree: float
+    cost: float = 1.0
+
+    @classmethod
+    def fitted(cls, rows: Sequence[SlipsRow]) -> "Slips":
+        """From what was measured at several temperatures: a line through the logarithms, temperatures weighing
+        equally, and the mean cost. UserError where there are none to draw a line through."""
+        known = [row for row in rows if row["slip_rate"]]
+        if len({row["temperature"] for row in known}) < 2:
+            raise UserError("slips.jsonl: slips of plain sampling at two temperatures at least are needed")
+        logs = [math.log(row["slip_rate"] or 1.0) for row in known]
+        slope, at_0 = np.polyfit([row["temperature"] for row in known], logs, 1)
+        costs = [1 - row["correct_slipped"] / row["correct_sound"] for row in known
+                 if row["correct_sound"] and row["correct_slipped"] is not None]  # fmt: skip
+        return cls(float(at_0 + slope), float(slope), float(np.mean(costs)) if costs else 1.0)
 
     def rate(self, temperature: float) -> float:
         return math.exp(self.at_1 + self.per_degree * (temperature - 1))
@@ -87,26 +110,53 @@ def trained(written: Mapping[Trace, float], target: int, training: Training) -> 
     return {trace: weight / total for trace, weight in weights.items()}
 
 
-def solved(written: Mapping[Trace, float], target: int, temperature: float) -> float:
-    """Probability that one attempt solves the problem when every choice is heated."""
-    mass: defaultdict[Choices, float] = defaultdict(float)  # of each beginning
-    after: defaultdict[Choices, dict[Choices, None]] = defaultdict(dict)
-    spelt = {trace: tuple(str(word) for step in trace for word in step[:3]) for trace in written}
-    for trace, probability in written.items():
-        words = spelt[trace]
-        for end in range(len(words) + 1):
-            mass[words[:end]] += probability
-            if end:
-                after[words[: end - 1]][words[:end]] = None
+class Heated:
+    """Attempts word by word, every choice heated: the probability of a whole attempt's choices."""
 
-    def heated(words: Choices) -> float:
-        product = 1.0
-        for end in range(1, len(words) + 1):
-            weights = [mass[other] ** (1 / temperature) for other in after[words[: end - 1]]]
-            product *= mass[words[:end]] ** (1 / temperature) / sum(weights)
-        return product
+    def __init__(self, written: Mapping[Trace, float]) -> None:
+        self.mass: defaultdict[Choices, float] = defaultdict(float)  # of each beginning
+        self.after: defaultdict[Choices, dict[Choices, None]] = defaultdict(dict)
+        for trace, probability in written.items():
+            words = spelt(trace)
+            for end in range(len(words) + 1):
+                self.mass[words[:end]] += probability
+                if end:
+                    self.after[words[: end - 1]][words[:end]] = None
 
-    return sum(heated(words) for words in {spelt[trace] for trace in written if trace[-1][3] == target})
+    def choice(self, words: Choices, temperature: float) -> float:
+        """Probability of the last of these words after the others."""
+        weights = [self.mass[other] ** (1 / temperature) for other in self.after[words[:-1]]]
+        return float(self.mass[words] ** (1 / temperature) / sum(weights))
+
+
+def spelt(trace: Trace) -> Choices:
+    """The chosen words of an attempt."""
+    return tuple(str(word) for step in trace for word in step[:3])
+
+
+def solved(
+    written: Mapping[Trace, float],
+    target: int,
+    temperatures: Sequence[float],
+    beside: Mapping[Trace, float] | None = None,
+    share: float = 0.0,
+) -> list[float]:
+    """Probability that one attempt solves the problem, by temperature.
+
+    With `beside`, each choice is made by those attempts (the base's) with probability `share`: what a decoder does that
+    explores with something less sure than the final layer.
+    """
+    own, other = Heated(written), Heated(beside or written)
+    right = {spelt(trace) for trace in written if trace[-1][3] == target}
+
+    def mixed(words: Choices, temperature: float) -> float:
+        ends = range(1, len(words) + 1)
+        return math.prod(
+            (1 - share) * own.choice(words[:end], temperature) + share * other.choice(words[:end], temperature)
+            for end in ends
+        )
+
+    return [sum(mixed(words, temperature) for words in right) for temperature in temperatures]
 
 
 @dataclass(frozen=True)
@@ -121,31 +171,79 @@ class Curve:
 
 
 def curve(
-    solved_by: FloatArray, temperatures: Sequence[float], forced: float, slips: Slips, max_attempts: int, k: int = 16,
-    slope_over: tuple[float, float] = (0.6, 1.4),
-) -> Curve:  # fmt: skip
+    solved_by: FloatArray, temperatures: Sequence[float], forced: float, slips: Slips, writer: Writer, k: int = 16
+) -> Curve:
     """solved_by (T, P): probability that an attempt solves a problem, slips set aside; `forced`: words an attempt."""
-    whole = np.array([(1 - slips.rate(temperature)) ** forced for temperature in temperatures])
-    each = solved_by * whole[:, None]
-    right = 1 - (1 - each) ** max_attempts
-    passes = 1 - (1 - right) ** k
-    tried = 1 + (1 - each).mean(1) * (max_attempts - 1)  # attempts a trace, exact for two
-    inside = [i for i, t in enumerate(temperatures) if slope_over[0] <= t <= slope_over[1]]
-    slope = problem_slopes([temperatures[i] for i in inside], passes[inside]).mean()
     rates = np.array([slips.rate(temperature) for temperature in temperatures])
-    return Curve(
-        list(temperatures), right.mean(1).tolist(), passes.mean(1).tolist(), (rates * forced * tried).tolist(),
-        float(slope),
-    )  # fmt: skip
+    each = solved_by * ((1 - rates * slips.cost) ** forced)[:, None]
+    right = 1 - (1 - each) ** writer.max_attempts
+    passes = 1 - (1 - right) ** k
+    failed = np.stack([(1 - each) ** number for number in range(writer.max_attempts)])
+    tried = failed.sum(0).mean(-1)  # attempts a trace
+    inside = [i for i, t in enumerate(temperatures) if SLOPE_OVER[0] <= t <= SLOPE_OVER[1]]
+    slope = float(problem_slopes([temperatures[i] for i in inside], passes[inside]).mean())
+    each_slips = (rates * forced * tried).tolist()
+    return Curve(list(temperatures), right.mean(1).tolist(), passes.mean(1).tolist(), each_slips, slope)
 
 
-def solving(
-    task: Countdown, writer: Writer, training: Training, temperatures: Sequence[float], problems: int, seed: int = 0
-) -> FloatArray:
-    """Probability that an attempt solves each of the validation problems, (T, P)."""
-    found = []
-    for problem in task.problems("validation", problems, seed):
+def forced_words(task: Countdown, writer: Writer, documents: int = 200) -> float:
+    """Words of an attempt that follow from its choices, as the grammar has them, and its close."""
+    forced = attempts = 0
+    for prompt, completion in islice(
+        task.documents("train", 0, writer.max_attempts, writer.solution_rate, writer.habit), documents
+    ):
+        words = completion.split()
+        found = places(task.asked("", prompt), words, task.config)[: words.index("</think>")]
+        forced += sum(len(place.legal) == 1 for place in found)
+        attempts += words.count(";") + 1
+    return forced / attempts
+
+
+def expected(
+    writer: Writer,
+    training: Training,
+    base_slips: Slips,
+    trained_slips: Slips,
+    decoders: Mapping[str, tuple[float, float]],
+    temperatures: Sequence[float],
+    problems: int,
+) -> list[JsonObject]:
+    """One object a dose: curves of the base, of the trained policy, and of decoders of it, with the share that each
+    gives back of the pass@k that training took at T = 1; null where it took less than a point."""
+    asked = Countdown().problems("validation", problems)
+    of_base, of_trained = list[list[float]](), list[list[float]]()
+    of_decoders: dict[str, list[list[float]]] = {name: [] for name in decoders}
+    for problem in asked:
         numbers, target = problem.data["numbers"], problem.data["target"]
-        own = trained(attempts(numbers, target, writer, task.config), target, training)
-        found.append([solved(own, target, temperature) for temperature in temperatures])
-    return np.array(found).T
+        written = attempts(numbers, target, writer, CountdownConfig())
+        after = trained(written, target, training)
+        of_base.append(solved(written, target, temperatures))
+        of_trained.append(solved(after, target, temperatures))
+        for name, (share, _) in decoders.items():
+            of_decoders[name].append(solved(after, target, temperatures, written, share))
+    at_1 = list(temperatures).index(1.0)
+    found: list[JsonObject] = []
+    for verbosity in VERBOSITIES:
+        forced = forced_words(Countdown(CountdownConfig(verbosity=verbosity)), writer)
+
+        def drawn(values: list[list[float]], slips: Slips, forced: float = forced) -> Curve:
+            return curve(np.array(values).T, temperatures, forced, slips, writer)
+
+        base, after_rl = drawn(of_base, base_slips), drawn(of_trained, trained_slips)
+        lost = base.pass_at_k[at_1] - after_rl.pass_at_k[at_1]
+        rows = {}
+        for name, (_, factor) in decoders.items():
+            more = replace(trained_slips, at_1=trained_slips.at_1 + math.log(factor))
+            own = drawn(of_decoders[name], more)
+            given = own.pass_at_k[at_1] - after_rl.pass_at_k[at_1]
+            rows[name] = {**asdict(own), "share_recovered": given / lost if lost >= WORTH_NAMING else None}
+        found.append(
+            {
+                "verbosity": verbosity,
+                "forced_words_an_attempt": forced,
+                "base": asdict(base),
+                "trained": asdict(after_rl),
+                "decoders": rows,
+            }
+        )
+    return found
