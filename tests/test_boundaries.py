@@ -33,7 +33,7 @@ SHARED = {
     "errors": set(),
     "arm_card": set(),
     "schema": {"arm_card", "errors", "records"},
-    "launch": set(),
+    "launch": {"errors"},
     "signals": set(),
     "links": {"errors"},
     "storage": {"errors"},

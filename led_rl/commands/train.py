@@ -7,6 +7,7 @@ from pathlib import Path
 from led_rl.cli import Command, following
 from led_rl.config import option_given
 from led_rl.errors import UserError
+from led_rl.launch import is_first
 from led_rl.models.source import check_there
 from led_rl.records import JsonObject
 from led_rl.rl.config import TrainConfig
@@ -43,6 +44,8 @@ def run(config: TrainConfig, plain: JsonObject) -> None:
     from led_rl.rl.train import train
 
     folder = train(config, plain)
+    if not is_first():
+        return
     print(f"{folder}: trained. Curves: `tensorboard --logdir {folder.parent}`")
     print(f"next: `{following('led-eval', '--ckpt', str(folder))}`")
 

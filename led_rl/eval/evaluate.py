@@ -16,6 +16,7 @@ from led_rl.eval.sampling import Rollouts
 from led_rl.eval.tensorboard import show_scores
 from led_rl.eval.vllm_evaluate import evaluate_with_vllm
 from led_rl.eval.vllm_sampling import VLLM
+from led_rl.launch import check_launch
 from led_rl.models.lens import Lens
 from led_rl.models.prompting import encode_prompts, think_tokens
 from led_rl.progress import Progress
@@ -29,6 +30,7 @@ def evaluate(config: EvalConfig) -> Path:
     Raises:
         UserError: on any bad input, before sampling begins.
     """
+    check_launch()
     plan = plan_evaluation(config)
     if config.engine == VLLM:
         return evaluate_with_vllm(config, plan)

@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import torch
 from datasets import Dataset
 from lightning import seed_everything
 from torch.nn import Linear
@@ -18,7 +19,7 @@ from transformers.trainer_callback import PrinterCallback, ProgressCallback
 from led_rl.config import defaults
 from led_rl.decoding.config import EngineConfig
 from led_rl.errors import UserError
-from led_rl.launch import is_first
+from led_rl.launch import check_launch, check_whole, is_first
 from led_rl.lock import hold
 from led_rl.models.config import PromptConfig
 from led_rl.models.lens import Lens
@@ -63,6 +64,8 @@ def train(config: TrainConfig, plain: JsonObject) -> Path:
         ValueError: on any bad input, before training begins.
     """
     check_source(config.model)
+    check_launch()
+    check_whole(torch.accelerator.is_available() and not config.grpo.get("use_cpu", False))
     run = RunFolder(Path(config.output_dir))
     run.admit(plain, config.resume, defaults(config))
     if config.resume and (ended := run.finished("rl_steps")) and not run.grows(plain, defaults(config)):
