@@ -19,7 +19,7 @@ from led_rl.records import write_jsonl
 from led_rl.report.figures import RC
 from led_rl.report.palette import light
 from led_rl.schema import CellRecord, ProbeRow, RolloutsRow, TrainRow, WatchRow, read_record, read_rows
-from led_rl.scores.rollouts import LAST_STEPS, REWARD, REWARD_STEPS, Trained, rollouts_rows
+from led_rl.scores.rollouts import LAST_STEPS, PLAIN_ROLLOUTS, REWARD, REWARD_STEPS, Trained, rollouts_rows
 from led_rl.scores.scoring import COUNTS
 from led_rl.scores.tallies import read_counts
 
@@ -155,7 +155,8 @@ def rollouts_figure(study: Path) -> Figure:
         figure = Figure(figsize=(0.8 + 4.6 * len(recipes), 6.4), layout="constrained")
         grid = figure.subplots(2, len(recipes), squeeze=False, sharex=True)
         for column, (recipe, runs) in enumerate(recipes.items()):
-            for place, name in enumerate(dict.fromkeys(run.rollouts for run, _ in runs)):
+            names = sorted(dict.fromkeys(run.rollouts for run, _ in runs), key=lambda name: name != PLAIN_ROLLOUTS)
+            for place, name in enumerate(names):
                 own = [(run, folder) for run, folder in runs if run.rollouts == name]
                 colour, label = light(COLOURS[place % len(COLOURS)]), f"{name} ({len(own)})"
                 rewards = [{row["rl_step"]: row["reward"] for row in run.train if "reward" in row} for run, _ in own]

@@ -63,7 +63,7 @@ def rollouts_rows(recipe: str, runs: Sequence[Trained]) -> list[RolloutsRow]:
     n, k = runs[0].n, headline_k(ks(runs[0].n))
     cells = sorted(set.intersection(*(set(run.tested) for run in runs)))
     problems = sorted(set.intersection(*(set(run.tested[cell]) for run in runs for cell in cells)))
-    names = list(dict.fromkeys(run.rollouts for run in runs))
+    names = sorted(dict.fromkeys(run.rollouts for run in runs), key=lambda name: name != PLAIN_ROLLOUTS)
 
     def passes(name: str, cell: tuple[str, float], which: int, some: Sequence[str] = problems) -> BySeed:
         of = {run.seed: [run.tested[cell][problem] for problem in some] for run in runs if run.rollouts == name}
