@@ -10,15 +10,16 @@ from led_rl.run_folder import RunFolder
 
 ABOUT = {
     "countdown": (
-        "imitates written-down searches for Countdown puzzles: the base that led_rl\npost-trains with GRPO. One token per "
-        "word; input `numbers 6 4 13 target 15 <think>`, output attempts, `</think>`, and\nthe last attempt in "
-        "`\\boxed{ }`.",
-        "It knows puzzles of this space and this vocabulary only, and it is trained to search badly on purpose: most of "
-        "its\nattempts are random.",
+        """imitates written-down searches for Countdown puzzles: the base that led_rl
+post-trains with GRPO. One token per word; input `numbers 6 4 13 target 15 <think>`, output attempts, `</think>`, and
+the last attempt in `\\boxed{ }`.""",
+        """It knows puzzles of this space and this vocabulary only, and it is trained to search badly on purpose: most of its
+attempts are random.""",
     ),
     "multiplication": (
-        "multiplies on a scratchpad: a base that led_rl post-trains with GRPO. One token\nper word; input `multiply 4 7 by "
-        "3 6 <think>`, output the partial products and their sum, `</think>`, and the product in\n`\\boxed{ }`.",
+        """multiplies on a scratchpad: a base that led_rl post-trains with GRPO. One token
+per word; input `multiply 4 7 by 3 6 <think>`, output the partial products and their sum, `</think>`, and the product in
+`\\boxed{ }`.""",
         "It knows factors of this many digits and this vocabulary only.",
     ),
 }
