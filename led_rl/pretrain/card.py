@@ -13,8 +13,8 @@ ABOUT = {
         """imitates written-down searches for Countdown puzzles: the base that led_rl
 post-trains with GRPO. One token per word; input `numbers 6 4 13 target 15 <think>`, output attempts, `</think>`, and
 the last attempt in `\\boxed{ }`.""",
-        "It knows puzzles of this space and this vocabulary only, and it is trained to search badly on purpose: most of "
-        "its\nattempts are random.",
+        "It knows puzzles of this space and this vocabulary only, and it is trained to search badly on purpose: most "
+        "of its\nattempts are random.",
     ),
     "multiplication": (
         """multiplies on a scratchpad: a base that led_rl post-trains with GRPO. One token
