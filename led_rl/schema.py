@@ -258,7 +258,7 @@ class FrontierRow(CellKey):
 
 @with_config(CLOSED)
 class SlipsRow(CellKey):
-    """`eval/slips.jsonl`: words of countdown traces that the grammar does not allow, in one cell, over the first
+    """`eval/slips.jsonl`: words of traces that the task's grammar does not allow, in one cell, over the first
     samples of the first problems. Words of the thinking count, each attempt up to what the grammar can tell no more."""
 
     temperature: float

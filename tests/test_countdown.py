@@ -382,7 +382,10 @@ def test_load_task():
     task: Task = load_task(TaskConfig())
     assert task.name == "countdown"
     assert load_task(TaskConfig(countdown=SMALL)).config == SMALL
-    with pytest.raises(ValueError, match=r"task.name='countdwn' is unknown: `countdown` or `reasoning_gym:<data set>`"):
+    with pytest.raises(
+        ValueError,
+        match=r"'countdwn' is unknown: `countdown`, `multiplication` or `reasoning_gym:<",
+    ):
         load_task(TaskConfig(name="countdwn"))
     with pytest.raises(ValueError, match=r"task.options=.*countdown is set under task.countdown"):
         load_task(TaskConfig(options={"max_number": 15}))

@@ -7,6 +7,7 @@ from led_rl.models.tokenizer import word_tokenizer
 from led_rl.rl.rewards import CorrectReward, Reader, TraceReward
 from led_rl.tasks.answers import THINK_OPEN
 from led_rl.tasks.countdown import Countdown, CountdownConfig, identity, question
+from led_rl.tasks.grammar import grammar_of
 from led_rl.tasks.problem import Problem
 
 SOUND = r"13 + 6 = 19 , 19 - 4 = 15 yes </think> \boxed{ ( 13 + 6 ) - 4 }"
@@ -30,7 +31,7 @@ def rewarded(config=None, template=None):
     tokenizer = word_tokenizer(Countdown().vocabulary(), model_max_length=128)
     tokenizer.chat_template = template
     reader = Reader(tokenizer, PROBLEMS, encode_prompts(tokenizer, [task.prompt(problem) for problem in PROBLEMS]))
-    correct, trace = CorrectReward(task, reader), TraceReward(task.config, reader)
+    correct, trace = CorrectReward(task, reader), TraceReward(grammar_of(task), reader)
 
     def both(*completions, problem=0, messages=False):
         given = [[{"role": "assistant", "content": text}] for text in completions] if messages else list(completions)

@@ -630,7 +630,7 @@ class TestBadInput:
                 ["--arms", "led_paper"],
                 "led.depth=8 with layer_set='last' needs more than 7 layers, the model has 4: lower",
             ),
-            (["--task.name", "nope"], "task.name='nope' is unknown: `countdown` or `reasoning_gym:<data set>`"),
+            (["--task.name", "nope"], "task.name='nope' is unknown: `countdown`, `multiplication` or `reasoning_gym:"),
             (["--task.name", "reasoning_gym:chain_sums"], "did you mean chain_sum"),
             (["--bogus", "1"], "--bogus is no option: --help lists all"),
             (["--steps", "3"], "steps [3] are not among the run's [0, 2, 4, 6]"),
@@ -694,8 +694,8 @@ class TestBadInput:
             ),
             (
                 ["--reward.trace", "1", "--task.name", "countdown+gsm8k"],
-                "reward.trace=1.0 with task.name='countdown+gsm8k': only the traces of countdown have a grammar to "
-                "reward; set reward.trace=0, or task.name=countdown",
+                "reward.trace=1.0 with task.name='countdown+gsm8k': only the traces of countdown and "
+                "multiplication have a grammar to reward; set reward.trace=0, or task.name=countdown",
             ),
             (["--bogus", "1"], "--bogus is no option: --help lists all"),
             (["--config", "/no/such.yaml"], "/no/such.yaml"),

@@ -35,8 +35,7 @@ from led_rl.models.source import fingerprint
 from led_rl.records import write_json, write_jsonl
 from led_rl.run_folder import provenance
 from led_rl.schema import ArmRecord, InspectedRow, InspectedToken, InspectRecord, Session, read_record
-from led_rl.tasks.countdown import Countdown
-from led_rl.tasks.countdown_trace import places
+from led_rl.tasks.grammar import grammar_of
 from led_rl.tasks.problem import Problem, Task
 from led_rl.tasks.registry import check_recorded_task, load_task, recorded_task, same_task
 
@@ -289,10 +288,11 @@ def _places(
     task: Task, problem: Problem, ids: Sequence[int], tokenizer: PreTrainedTokenizerBase
 ) -> list[dict[str, Any]]:
     """What the task's grammar says of each token: kind of place, whether it is a choice, and the legal words."""
-    if not isinstance(task, Countdown) or any(word not in tokenizer.get_vocab() for word in task.vocabulary()):
+    grammar = grammar_of(task)
+    if grammar is None or any(word not in tokenizer.get_vocab() for word in grammar.vocabulary()):
         return [{} for _ in ids]
     words = cast("list[str]", tokenizer.convert_ids_to_tokens(list(ids)))
-    found = places(problem, words, task.config)[: len(words)]
+    found = grammar.places(problem, words)[: len(words)]
     return [{"kind": place.kind, "decides": place.decides, "legal": list(place.legal)} for place in found]
 
 

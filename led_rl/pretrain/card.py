@@ -8,6 +8,22 @@ from led_rl.pretrain.fit import Fitted
 from led_rl.records import JsonObject, read_json, write_text
 from led_rl.run_folder import RunFolder
 
+ABOUT = {
+    "countdown": (
+        """imitates written-down searches for Countdown puzzles: the base that led_rl
+post-trains with GRPO. One token per word; input `numbers 6 4 13 target 15 <think>`, output attempts, `</think>`, and
+the last attempt in `\\boxed{ }`.""",
+        "It knows puzzles of this space and this vocabulary only, and it is trained to search badly on purpose: most "
+        "of its\nattempts are random.",
+    ),
+    "multiplication": (
+        """multiplies on a scratchpad: a base that led_rl post-trains with GRPO. One token
+per word; input `multiply 4 7 by 3 6 <think>`, output the partial products and their sum, `</think>`, and the product in
+`\\boxed{ }`.""",
+        "It knows factors of this many digits and this vocabulary only.",
+    ),
+}
+
 
 def write_card(done: Fitted, scored: JsonObject) -> None:
     """Write `README.md` into the model's folder.
@@ -19,6 +35,8 @@ def write_card(done: Fitted, scored: JsonObject) -> None:
     run = RunFolder(done.path)
     session = read_json(run.record_file)["sessions"][-1]
     settings = run.config()
+    task = "countdown" if settings.get("multiplication") is None else "multiplication"
+    about, limits = ABOUT[task]
 
     def interval(k: str) -> str:
         low, high = scored["pass_at_k_ci95"][k]
@@ -29,13 +47,11 @@ def write_card(done: Fitted, scored: JsonObject) -> None:
         f"""---
 license: apache-2.0
 pipeline_tag: text-generation
-tags: [countdown, led_rl]
+tags: [{task}, led_rl]
 ---
 # {done.path.name}
 
-A {done.parameters:,}-parameter model that imitates written-down searches for Countdown puzzles: the base that led_rl
-post-trains with GRPO. One token per word; input `numbers 6 4 13 target 15 <think>`, output attempts, `</think>`, and
-the last attempt in `\\boxed{{ }}`.
+A {done.parameters:,}-parameter model that {about}
 
 | | |
 |---|---|
@@ -51,8 +67,7 @@ the last attempt in `\\boxed{{ }}`.
 Scores: {scored["problems"]} problems x {scored["n"]} samples, unbiased pass@k, 95% bootstrap intervals over problems.
 Versions: {json.dumps(session["versions"])}.
 
-It knows puzzles of this space and this vocabulary only, and it is trained to search badly on purpose: most of its
-attempts are random.
+{limits}
 
 ```yaml
 {yaml.safe_dump(settings, sort_keys=False).strip()}

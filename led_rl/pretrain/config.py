@@ -7,6 +7,7 @@ from led_rl.models.config import BaseModelConfig, PromptConfig
 from led_rl.probe.config import ProbeConfig
 from led_rl.tasks.consent import Consent
 from led_rl.tasks.countdown import CountdownConfig
+from led_rl.tasks.multiplication import MultiplicationConfig
 from led_rl.tasks.registry import TaskConfig
 
 
@@ -111,6 +112,7 @@ class PretrainConfig:
         output_dir: folder of the run and of the model
         seed: seed of initial weights, documents and order
         countdown: the space of problems
+        multiplication: the space of multiplications, to train on these and not on countdown
         model: shape
         data: documents
         optimizer: optimiser and schedule
@@ -130,6 +132,7 @@ class PretrainConfig:
     output_dir: str = "checkpoints/base_countdown"
     seed: int = 0
     countdown: CountdownConfig = field(default_factory=CountdownConfig)
+    multiplication: MultiplicationConfig | None = None
     model: BaseModelConfig = field(default_factory=BaseModelConfig)
     data: DataConfig = field(default_factory=DataConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)

@@ -3,7 +3,6 @@
 import random
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
-from typing import Protocol
 
 import lightning
 import torch
@@ -11,7 +10,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from transformers import PreTrainedTokenizerBase
 
-from led_rl.pretrain.config import BatchConfig, DataConfig
+from led_rl.pretrain.config import BatchConfig
 from led_rl.tasks.problem import Split
 
 IGNORED = -100  # torch.nn.functional.cross_entropy's ignore_index
@@ -22,12 +21,8 @@ Source = Callable[[Split, int], Sequence[Document]]
 """split and count -> token ids of (prompt, completion with its end token)."""
 
 
-class TraceWriter(Protocol):
-    """A task that can write documents to imitate."""
-
-    def documents(
-        self, split: Split, seed: int, max_attempts: int, solution_rate: float, habit: float
-    ) -> Iterator[tuple[str, str]]: ...
+Writer = Callable[[Split], Iterator[tuple[str, str]]]
+"""split -> endless (prompt, completion)."""
 
 
 class _Batches(Dataset[dict[str, Tensor]]):
@@ -87,12 +82,11 @@ class DocumentData(lightning.LightningDataModule):
         return _Batches(self.source(split, count), self.config, self.pad, self.seed)
 
 
-def traces(task: TraceWriter, tokenizer: PreTrainedTokenizerBase, config: DataConfig, seed: int) -> Source:
+def traces(documents: Writer, tokenizer: PreTrainedTokenizerBase) -> Source:
     """The documents a task writes, tokenised."""
 
     def source(split: Split, count: int) -> Sequence[Document]:
-        documents = task.documents(split, seed, config.max_attempts, config.solution_rate, config.habit)
-        pairs = list(islice(documents, count))
+        pairs = list(islice(documents(split), count))
         prompts = tokenizer([prompt for prompt, _ in pairs], add_special_tokens=False)["input_ids"]
         completions = tokenizer([completion for _, completion in pairs], add_special_tokens=False)["input_ids"]
         end = tokenizer.eos_token_id

@@ -1,6 +1,8 @@
 """The small base model, from its configuration to a folder that transformers loads."""
 
 import os
+from collections.abc import Iterator
+from functools import partial
 
 from led_rl.errors import UserError
 from led_rl.models.base import build_base_model
@@ -13,6 +15,8 @@ from led_rl.pretrain.fit import Fitted, fit
 from led_rl.probe.entropy import EntropyProbe
 from led_rl.records import JsonObject
 from led_rl.tasks.countdown import Countdown
+from led_rl.tasks.multiplication import Multiplication
+from led_rl.tasks.problem import Split
 
 
 def pretrain(config: PretrainConfig, plain: JsonObject) -> Fitted:
@@ -21,31 +25,44 @@ def pretrain(config: PretrainConfig, plain: JsonObject) -> Fitted:
     Raises ValueError on bad input, before training begins.
     """
     _check_size(config.model)
-    task = Countdown(config.countdown)
-    _check_lengths(task, config)
+    task: Countdown | Multiplication
+    if config.multiplication is None:
+        task = Countdown(config.countdown)
+        lengths = task.longest(config.data.max_attempts)
+    else:
+        task = Multiplication(config.multiplication)
+        lengths = task.longest()
+    _check_lengths(*lengths, config)
     tokenizer = word_tokenizer(task.vocabulary(), config.model.context)
     model = build_base_model(config.model, tokenizer, config.seed)
-    data = DocumentData(
-        traces(task, tokenizer, config.data, config.seed), tokenizer.pad_token_id, config.data, config.seed
-    )
+    source = traces(partial(_documents, task, config), tokenizer)
+    data = DocumentData(source, tokenizer.pad_token_id, config.data, config.seed)
     probe = EntropyProbe(task, tokenizer, [tokenizer.eos_token_id], config.probe)
     task.problems("test", config.card_problems)  # raises now, and not after the training, if there are fewer
     return fit(Policy(model, tokenizer), data, probe, config, plain)
 
 
-def _check_lengths(task: Countdown, config: PretrainConfig) -> None:
-    """UserError if a trace does not fit the model's context, or the budget that its samples are measured with."""
-    prompt, completion = task.longest(config.data.max_attempts)
-    written = f"the longest trace of data.max_attempts={config.data.max_attempts} attempts at this verbosity"
+def _documents(task: Countdown | Multiplication, config: PretrainConfig, split: Split) -> Iterator[tuple[str, str]]:
+    data = config.data
+    if isinstance(task, Multiplication):
+        return task.documents(split, config.seed)
+    return task.documents(split, config.seed, data.max_attempts, data.solution_rate, data.habit)
+
+
+def _check_lengths(prompt: int, completion: int, config: PretrainConfig) -> None:
+    """UserError if a trace does not fit the model's context, or the budget that its samples are measured with.
+
+    prompt, completion: words of the longest ones.
+    """
     if prompt + completion + 1 > config.model.context:  # with its end token
         raise UserError(
-            f"model.context={config.model.context}: {written} and its prompt have {prompt + completion + 1} tokens; "
-            "raise it to that at least"
+            f"model.context={config.model.context}: the longest trace and its prompt have {prompt + completion + 1} "
+            "tokens; raise it to that at least"
         )
     if completion + 1 > config.probe.max_new_tokens:
         raise UserError(
-            f"probe.max_new_tokens={config.probe.max_new_tokens}: {written} has {completion + 1} tokens; raise it to "
-            "that at least, or none of them would be finished"
+            f"probe.max_new_tokens={config.probe.max_new_tokens}: the longest trace has {completion + 1} tokens; raise "
+            "it to that at least, or it would not be finished"
         )
 
 

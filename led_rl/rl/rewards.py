@@ -11,8 +11,7 @@ from led_rl import plugins
 from led_rl.errors import UserError
 from led_rl.models.prompting import answered
 from led_rl.tasks.answers import THINK_OPEN, boxed_answer
-from led_rl.tasks.countdown import CountdownConfig
-from led_rl.tasks.countdown_trace import follows
+from led_rl.tasks.grammar import Grammar
 from led_rl.tasks.problem import Problem, Task
 
 
@@ -69,17 +68,18 @@ class FormatReward:
 
 
 class TraceReward:
-    """1.0 for a countdown completion whose every word follows the grammar of traces, to its end, else 0.0: numbers that
-    are there, right results, right verdicts, and the last attempt in the box, whether it reaches the target or not."""
+    """1.0 for a completion whose every word follows the grammar of the task's traces, to its end, else 0.0. In
+    countdown: numbers that are there, right results, right verdicts, and the last attempt in the box, whether it
+    reaches the target or not."""
 
     __name__ = "trace"
 
-    def __init__(self, config: CountdownConfig, reader: Reader) -> None:
-        self.config, self.reader = config, reader
+    def __init__(self, grammar: Grammar, reader: Reader) -> None:
+        self.grammar, self.reader = grammar, reader
 
     def __call__(self, *, completions: Sequence[Any], problem_id: Sequence[str], **columns: Any) -> list[float]:
         return [
-            float(follows(problem, text.lstrip().removeprefix(THINK_OPEN).split(), self.config))
+            float(self.grammar.follows(problem, text.lstrip().removeprefix(THINK_OPEN).split()))
             for problem, text in self.reader.read(completions, problem_id)
         ]
 

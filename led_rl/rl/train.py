@@ -46,7 +46,7 @@ from led_rl.rl.watch import Watch
 from led_rl.rl.watch_callback import WatchCallback
 from led_rl.run_folder import RunFolder
 from led_rl.signals import Terminated, how_to_go_on, termination
-from led_rl.tasks.countdown import Countdown
+from led_rl.tasks.grammar import grammar_of
 from led_rl.tasks.problem import Problem, Task
 from led_rl.tasks.registry import load_task
 
@@ -75,10 +75,11 @@ def train(config: TrainConfig, plain: JsonObject) -> Path:
     if vllm := config.rollout.engine == "vllm":
         check_vllm(config, arguments)
     task = load_task(config.task, config.consent)
-    if config.reward.trace and not isinstance(task, Countdown):
+    grammar = grammar_of(task)
+    if config.reward.trace and grammar is None:
         raise UserError(
             f"reward.trace={config.reward.trace} with task.name={config.task.name!r}: only the traces of countdown "
-            "have a grammar to reward; set reward.trace=0, or task.name=countdown"
+            "and multiplication have a grammar to reward; set reward.trace=0, or task.name=countdown"
         )
     policy = load_policy(config.model, config.dtype, config.trust_remote_code)
     lens = Lens(policy.model)
@@ -91,7 +92,7 @@ def train(config: TrainConfig, plain: JsonObject) -> Path:
         "correct": CorrectReward(task, reader),
         "pass_at_k": PassAtKReward(CorrectReward(task, reader), config.reward.pass_at_k),
         "format": FormatReward(reader),
-        "trace": TraceReward(config.task.countdown, reader),
+        **({} if grammar is None else {"trace": TraceReward(grammar, reader)}),
         **{name: OwnReward(name, reader) for name in config.reward.extra_weights},
     }
     probe = EntropyProbe(task, policy.tokenizer, policy.end_tokens, config.probe, config.prompt)

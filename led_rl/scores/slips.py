@@ -1,6 +1,6 @@
-"""How often a countdown trace goes wrong where nothing was to be chosen, and what that costs, by arm and temperature.
+"""How often a trace goes wrong where nothing was to be chosen, and what that costs, by arm and temperature.
 
-A *slip* is a word that the grammar does not allow where it stands (`led_rl.tasks.countdown_trace`). Up to the first
+A *slip* is a word that the grammar does not allow where it stands (`led_rl.tasks.grammar`). Up to the first
 slip of an attempt every word is told; what follows it up to the next attempt is not, unless the trace goes on with a
 wrong result. Read from samples, without a model, on some problems only, for there are many samples.
 """
@@ -15,9 +15,10 @@ import numpy as np
 from led_rl.schema import EvalRecord, ProblemRow, SampleRow, SlipsRow, iter_rows, read_rows
 from led_rl.scores.bootstrap import columns_ci, quantity_rng
 from led_rl.scores.tallies import Cell
-from led_rl.tasks.countdown import Countdown, CountdownConfig
-from led_rl.tasks.countdown_trace import Place, places
+from led_rl.tasks.countdown_trace import Place
+from led_rl.tasks.grammar import Grammar, grammar_of
 from led_rl.tasks.problem import Problem
+from led_rl.tasks.registry import WITH_GRAMMAR, load_task, recorded_task
 
 PROBLEMS, SAMPLES = 100, 8  # of an evaluation: 800 traces tell a slip a trace from one in ten
 CLOSE = "</think>"
@@ -51,14 +52,15 @@ def read_trace(words: Sequence[str], found: Sequence[Place]) -> _Read:
 
 
 def slips(eval_dir: Path, files: Iterable[Path], settings: EvalRecord) -> list[SlipsRow]:
-    """One row a cell, over the first problems and samples; [] for a task other than countdown, or where what was asked
-    is not on record."""
+    """One row a cell, over the first problems and samples; [] for a task whose traces have no grammar, or where what
+    was asked is not on record."""
     asked = read_rows(eval_dir / "problems.jsonl", ProblemRow)
-    if settings["task"].get("name") != "countdown" or len(asked) < 2:
+    if settings["task"].get("name") not in WITH_GRAMMAR or len(asked) < 2:
         return []
-    config = CountdownConfig(**settings["task"].get("countdown", {}))
-    task = Countdown(config)
-    problems = {row["problem_id"]: task.asked(row["problem_id"], row["question"]) for row in asked[:PROBLEMS]}
+    grammar = grammar_of(load_task(recorded_task({"task": settings["task"]})))
+    if grammar is None:
+        return []
+    problems = {row["problem_id"]: grammar.asked(row["problem_id"], row["question"]) for row in asked[:PROBLEMS]}
     known: dict[tuple[str, str], _Read] = {}
     cells: defaultdict[Cell, dict[tuple[str, int], tuple[_Read, bool]]] = defaultdict(dict)
     for path in files:
@@ -68,15 +70,15 @@ def slips(eval_dir: Path, files: Iterable[Path], settings: EvalRecord) -> list[S
                 continue
             key = row["problem_id"], row["completion"]
             if key not in known:
-                known[key] = _of(problem, row["completion"], config)
+                known[key] = _of(problem, row["completion"], grammar)
             cell = Cell(row["checkpoint"], row["rl_step"], row["arm"], row["top_k"], row["temperature"])
             cells[cell].setdefault((row["problem_id"], row["sample"]), (known[key], row["correct"]))
     return [_row(cell, cells[cell]) for cell in sorted(cells, key=lambda cell: cell.order)]
 
 
-def _of(problem: Problem, completion: str, config: CountdownConfig) -> _Read:
+def _of(problem: Problem, completion: str, grammar: Grammar) -> _Read:
     words = completion.split()
-    return read_trace(words, places(problem, words, config))
+    return read_trace(words, grammar.places(problem, words))
 
 
 def _row(cell: Cell, traces: dict[tuple[str, int], tuple[_Read, bool]]) -> SlipsRow:

@@ -25,6 +25,7 @@ Kind = Literal[
     "separator",
     "verdict",
     "again",
+    "order",
     "close",
     "box",
     "end",
@@ -38,8 +39,8 @@ class Place:
     """A place of a trace.
 
     Attributes:
-        kind: what stands there. `written`: what a verbosity writes out; `off`: the words before it are not of the
-            grammar; `end`: the completion is over.
+        kind: what stands there. `written`: what a verbosity writes out; `order`: a choice of multiplication; `off`: the
+            words before it are not of the grammar; `end`: the completion is over.
         legal: the words that may stand there, in a fixed order; none at `off` and `end`.
     """
 

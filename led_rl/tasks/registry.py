@@ -11,10 +11,12 @@ from led_rl.tasks import contamination
 from led_rl.tasks.consent import Consent
 from led_rl.tasks.contamination import NGRAM_WORDS
 from led_rl.tasks.countdown import Countdown, CountdownConfig
+from led_rl.tasks.multiplication import Multiplication, MultiplicationConfig
 from led_rl.tasks.problem import Problem, Task
 from led_rl.tasks.sources import SOURCES
 
 GYM_PREFIX = "reasoning_gym:"
+WITH_GRAMMAR = ("countdown", "multiplication")  # generated tasks of our own, whose graders compare text
 
 
 @dataclass(frozen=True)
@@ -22,10 +24,11 @@ class TaskConfig:
     """The task of a run.
 
     Args:
-        name: `countdown`, `reasoning_gym:<data set>`, such as `reasoning_gym:chain_sum`, or a benchmark: gsm8k, math,
-            math500, aime2024, aime2025, gpqa_diamond, livecodebench; several are joined by `+`; or `module:Name`, a
-            task of your own (docs/own_task.md)
+        name: `countdown`, `multiplication`, `reasoning_gym:<data set>`, such as `reasoning_gym:chain_sum`, or a
+            benchmark: gsm8k, math, math500, aime2024, aime2025, gpqa_diamond, livecodebench; several are joined by `+`;
+            or `module:Name`, a task of your own (docs/own_task.md)
         countdown: the space of countdown problems
+        multiplication: the space of multiplications
         options: options of a reasoning-gym data set, or of a task of your own
         path: local JSONL or parquet file of a benchmark's test problems, in place of the Hub's
         train_path: local JSONL or parquet file of a benchmark's training problems, in place of the Hub's
@@ -35,6 +38,7 @@ class TaskConfig:
 
     name: str = "countdown"
     countdown: CountdownConfig = field(default_factory=CountdownConfig)
+    multiplication: MultiplicationConfig = field(default_factory=MultiplicationConfig)
     options: dict[str, Any] = field(default_factory=dict)
     path: str | None = None
     train_path: str | None = None
@@ -57,6 +61,11 @@ def load_task(config: TaskConfig, consent: Consent = Consent()) -> Task:  # noqa
             raise UserError(f"task.options={config.options}: countdown is set under task.countdown")
         _refuse_all_but(config)
         return Countdown(config.countdown)
+    if config.name == "multiplication":
+        if config.options:
+            raise UserError(f"task.options={config.options}: multiplication is set under task.multiplication")
+        _refuse_all_but(config)
+        return Multiplication(config.multiplication)
     if config.name.startswith(GYM_PREFIX):
         from led_rl.tasks.gym import GymTask
 
@@ -79,8 +88,8 @@ def load_task(config: TaskConfig, consent: Consent = Consent()) -> Task:  # noqa
         _refuse_all_but(config, "options")
         return own_task(config.name, config.options)
     raise UserError(
-        f"task.name={config.name!r} is unknown: `countdown` or `{GYM_PREFIX}<data set>`, or a benchmark: "
-        f"{', '.join(SOURCES)}, livecodebench; or one of your own, module:Name"
+        f"task.name={config.name!r} is unknown: `countdown`, `multiplication` or `{GYM_PREFIX}<data set>`, or a "
+        f"benchmark: {', '.join(SOURCES)}, livecodebench; or one of your own, module:Name"
     )
 
 
@@ -93,9 +102,15 @@ def recorded_task(recorded: Mapping[str, Any]) -> TaskConfig:
         raise UserError("this model is not of a run that records its task: name one, with --task.name")
     try:
         if "task" not in recorded:
+            if recorded.get("multiplication") is not None:  # a base of that task
+                return TaskConfig("multiplication", multiplication=MultiplicationConfig(**recorded["multiplication"]))
             return TaskConfig(countdown=CountdownConfig(**recorded["countdown"]))
         task = {**recorded["task"], "run_code": False}
-        config = TaskConfig(**{**task, "countdown": CountdownConfig(**task.get("countdown", {}))})
+        spaces = {
+            "countdown": CountdownConfig(**task.get("countdown", {})),
+            "multiplication": MultiplicationConfig(**task.get("multiplication", {})),
+        }
+        config = TaskConfig(**{**task, **spaces})
         texts = (config.name, config.path or "", config.train_path or "", config.revision or "")
         if not (isinstance(config.options, dict) and all(isinstance(text, str) for text in texts)):
             raise TypeError("an option of another type")
@@ -116,7 +131,7 @@ def check_recorded_task(config: TaskConfig, consent: Consent) -> None:
 
     The graders of all other tasks are foreign code or run programs.
     """
-    foreign = [name for name in config.name.split("+") if name != "countdown" and name not in SOURCES]
+    foreign = [name for name in config.name.split("+") if name not in (*WITH_GRAMMAR, *SOURCES)]
     if foreign and not consent.recorded_task:
         raise UserError(
             f"the folder's config.yaml chooses task.name={config.name!r}, whose grader runs more than our own code: if "
