@@ -1,15 +1,20 @@
 """The decoding benchmark measures what it says; its timings are never asserted."""
 
+from importlib.util import find_spec
+
 import pytest
 import torch
 
 from led_rl.commands import bench_start
+from led_rl.commands.bench_decoding import DecodingBenchConfig, main
 from led_rl.decoding.bench import Workload, _bound, _completions, _grid, _useful, _wider_head, measure, measure_growth
 from led_rl.decoding.led import LED
 from led_rl.decoding.samplers import Plain, Truncation
+from led_rl.errors import UserError
 from led_rl.models.lens import Lens
 from led_rl.models.loading import Policy
 from led_rl.records import read_json
+from led_rl.serving.bench import measure_engines
 
 KEYS = {"model", "dtype", "arm", "baseline", "tokens_per_s", "ratio", "peak_mib", "headline"}
 
@@ -82,3 +87,33 @@ def test_a_newcomer_does_not_wait_long(tmp_path, capsys):
 def test_a_start_is_bounded(capsys):
     assert bench_start.main(["--limit_s", "0"]) == 2
     assert "limit_s=0.0: at least 1, and more than 0" in capsys.readouterr().err
+
+
+def test_engines_side_by_side(work):
+    """What of it needs no vLLM: every arm is held against led_rl's engine in the same run."""
+    rows = measure_engines(work, "unread", 1, ["engine", "generate"])
+    assert [(row["arm"], row["baseline"]) for row in rows] == [
+        ("plain", None), ("led", "plain"), ("led_full_readouts", "plain"), ("generate", "plain"),
+    ]  # fmt: skip
+    (alone,) = measure_engines(work, "unread", 1, ["generate"])
+    assert (alone["arm"], alone["ratio"]) == ("generate", None)
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"engines": ["engine", "vlm"]}, r"engines=\['engine', 'vlm'\]: some of engine, vllm, generate, each once"),
+        ({"engines": ["engine", "engine"]}, "each once"),
+        ({"vllm": {"enforce_eager": True}}, "read only where vllm is among the engines"),
+        ({"prompts": 0}, "prompts=0, max_new_tokens=64: each at least 1"),
+    ],
+)
+def test_comparisons_that_make_no_sense(settings, said):
+    with pytest.raises(UserError, match=said):
+        DecodingBenchConfig(**settings)
+
+
+@pytest.mark.skipif(find_spec("vllm") is not None, reason="vLLM is here")
+def test_a_missing_vllm_is_told_before_anything_is_loaded(capsys):
+    assert main(["--engines", "engine", "vllm", "--models", "checkpoints/base_countdown"]) == 2
+    assert "vLLM is not installed here; pip install 'led_rl[vllm]'" in capsys.readouterr().err

@@ -48,6 +48,7 @@ SHORT = {
     "python scripts/hostile_answers.py": "",
     "python scripts/compare_graders.py": "",
     "python scripts/measure_leak.py": "",
+    "python scripts/expect_doses.py": "",
     "python -m led_rl.schema": "",
     "python -m led_rl.serving.cost": "",
 }
@@ -120,6 +121,8 @@ WRITES = {
     "led-bench grpo --steps 60 --repeats 2 --output results/speed/grpo.json": {"results/speed/grpo.json"},
     "python scripts/hostile_answers.py --output results/grading/hostile.json": {"results/grading/hostile.json"},
     "python scripts/measure_leak.py --output results/recovery/leak.json": {"results/recovery/leak.json"},
+    "python scripts/expect_doses.py --slips results/long_traces/short/eval/slips.jsonl --plan "
+    "results/long_traces/PLAN.md": {"results/long_traces/PLAN.md", "results/long_traces/expected.json"},
     "python scripts/compare_graders.py --benchmarks gsm8k=gsm8k.jsonl math500=math500.jsonl --output "
     "results/grading/golds": {"results/grading/golds.json", "results/grading/golds.md"},
 }

@@ -249,7 +249,7 @@ class TestTraining:
         config = yaml.safe_load((trained / "config.yaml").read_text())
         assert config["grpo"]["max_steps"] == STEPS
         assert config["grpo"]["loss_type"] == "grpo"  # of the default configuration, not replaced by the options
-        assert config["task"]["countdown"] == {"min_number": 1, **SPACE}
+        assert config["task"]["countdown"] == {"min_number": 1, "verbosity": 0, **SPACE}
 
     def test_checkpoints_load_by_themselves(self, trained):
         for step in SAVED:
@@ -500,7 +500,7 @@ class TestEvaluation:
         record = read_json(evaluated / "eval" / "eval.json")
         assert (record["split"], record["seed"], record["num_samples"], record["num_problems"]) == ("test", 0, 4, 4)
         assert record["max_new_tokens"] == 24  # the run's completion length
-        assert record["task"]["countdown"] == {"min_number": 1, **SPACE}
+        assert record["task"]["countdown"] == {"min_number": 1, "verbosity": 0, **SPACE}
         assert record["models"].keys() == {"base", *(f"checkpoint-{step}" for step in SAVED)}
         assert len({model["fingerprint"] for model in record["models"].values()}) == 4
 

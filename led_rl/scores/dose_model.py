@@ -193,7 +193,9 @@ def forced_words(task: Countdown, writer: Writer, documents: int = 200) -> float
         task.documents("train", 0, writer.max_attempts, writer.solution_rate, writer.habit), documents
     ):
         words = completion.split()
-        found = places(task.asked("", prompt), words, task.config)[: words.index("</think>")]
+        problem = task.asked("", prompt)
+        assert problem is not None  # the task's own prompt
+        found = places(problem, words, task.config)[: words.index("</think>")]
         forced += sum(len(place.legal) == 1 for place in found)
         attempts += words.count(";") + 1
     return forced / attempts

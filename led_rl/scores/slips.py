@@ -60,7 +60,8 @@ def slips(eval_dir: Path, files: Iterable[Path], settings: EvalRecord) -> list[S
     grammar = grammar_of(load_task(recorded_task({"task": settings["task"]})))
     if grammar is None:
         return []
-    problems = {row["problem_id"]: grammar.asked(row["problem_id"], row["question"]) for row in asked[:PROBLEMS]}
+    found = {row["problem_id"]: grammar.asked(row["problem_id"], row["question"]) for row in asked[:PROBLEMS]}
+    problems = {name: problem for name, problem in found.items() if problem is not None}
     known: dict[tuple[str, str], _Read] = {}
     cells: defaultdict[Cell, dict[tuple[str, int], tuple[_Read, bool]]] = defaultdict(dict)
     for path in files:

@@ -15,6 +15,7 @@ evaluation can never share a problem, whatever their seeds.
 import hashlib
 import math
 import random
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -29,6 +30,7 @@ from led_rl.tasks.problem import SPLITS, Grade, Problem, Split
 OPERATORS = "+-*/"
 TEST_PERCENT = 5
 VALIDATION_PERCENT = 5
+_QUESTION = re.compile(r"numbers (?P<numbers>\d+(?: \d+)+) target (?P<target>\d+) <think>")
 
 
 @dataclass(frozen=True)
@@ -119,12 +121,13 @@ class Countdown:
             found[problem.id] = problem
         return list(found.values())
 
-    def asked(self, problem_id: str, prompt: str) -> Problem:
-        """The problem that a prompt asks, as records have it; its answer is not there."""
-        words = prompt.split()
-        target = words.index("target")
-        numbers = tuple(map(int, words[1:target]))
-        return Problem(problem_id, prompt, "", MappingProxyType({"numbers": numbers, "target": int(words[target + 1])}))
+    def asked(self, problem_id: str, prompt: str) -> Problem | None:
+        """The problem that a prompt asks, as records have it, without its answer; None if it is no prompt of ours."""
+        found = _QUESTION.fullmatch(prompt)
+        if found is None:
+            return None
+        numbers = tuple(map(int, found["numbers"].split()))
+        return Problem(problem_id, prompt, "", MappingProxyType({"numbers": numbers, "target": int(found["target"])}))
 
     def prompt(self, problem: Problem) -> str:
         return problem.question

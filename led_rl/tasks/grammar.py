@@ -25,8 +25,8 @@ class Grammar(Protocol):
         """Every word of prompts and traces."""
         ...
 
-    def asked(self, problem_id: str, prompt: str) -> Problem:
-        """The problem that a prompt asks, as records have it."""
+    def asked(self, problem_id: str, prompt: str) -> Problem | None:
+        """The problem that a prompt asks, as records have it; None if it is no prompt of the task."""
         ...
 
 
@@ -43,7 +43,7 @@ class _CountdownGrammar:
     def vocabulary(self) -> list[str]:
         return self.task.vocabulary()
 
-    def asked(self, problem_id: str, prompt: str) -> Problem:
+    def asked(self, problem_id: str, prompt: str) -> Problem | None:
         return self.task.asked(problem_id, prompt)
 
 

@@ -11,6 +11,7 @@ effect where a task needs care and no exploration. `places` and `follows` are th
 """
 
 import random
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -22,6 +23,7 @@ from led_rl.tasks.countdown_trace import Place
 from led_rl.tasks.problem import SPLITS, Grade, Problem, Split
 
 PLACES = ("ones", "tens", "hundreds", "thousands")
+_QUESTION = re.compile(r"multiply ((?:\d )+)by ((?:\d )+)<think>")
 _SIGNS = ("multiply", "by", "<think>", "</think>", "\\boxed{", "}", "*", "+", "=", ":", ",", ";", "gives", "add", "so")
 
 
@@ -111,11 +113,10 @@ class Multiplication:
             rng.shuffle(order)
             yield problem.question, self.render(problem, order)
 
-    def asked(self, problem_id: str, prompt: str) -> Problem:
-        """The problem that a prompt asks, as records have it."""
-        words = prompt.split()
-        a, b = words[1 : words.index("by")], words[words.index("by") + 1 : words.index("<think>")]
-        return self._problem(int("".join(a)), int("".join(b)))
+    def asked(self, problem_id: str, prompt: str) -> Problem | None:
+        """The problem that a prompt asks, as records have it; None if it is no prompt of this task."""
+        found = _QUESTION.fullmatch(prompt)
+        return found and self._problem(*(int(digits.replace(" ", "")) for digits in found.groups()))
 
     def longest(self) -> tuple[int, int]:
         """Words of a prompt and of a completion; all are equally long."""

@@ -1,5 +1,7 @@
 """A small base and undisturbed runs of it, made in this process; loops of kills compare with them."""
 
+import shutil
+
 import pytest
 import torch
 from loops import OFTEN, SHORT, Forks
@@ -46,3 +48,8 @@ def forks(space):
     started = Forks(space)
     yield started
     started.close()
+
+
+@pytest.fixture
+def copy(tmp_path):
+    return lambda run: shutil.copytree(run, tmp_path / run.name)
