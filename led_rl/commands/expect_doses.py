@@ -90,7 +90,7 @@ main = Command(
     run=run,
     about="Compute what long traces should do to pass@16 over temperature, before any run.",
     examples="""
-python scripts/expect_doses.py --slips results/long_traces/short/eval/slips.jsonl --plan results/long_traces/PLAN.md
+python scripts/expect_doses.py --slips results/long_traces/short/eval/slips.jsonl
 """,
 )
 
