@@ -12,6 +12,7 @@ import yaml
 from led_rl.environment import SPINCOUNT
 from led_rl.records import read_json, write_json
 from led_rl.report.pages import STUDIES, verdict_block
+from led_rl.report.serving import log_q_block
 from led_rl.report.speed import busy_block
 from led_rl.report.trust import trust_block
 
@@ -25,6 +26,12 @@ def test_results_say_what_the_records_say(study):
     text = (DOCS / "results.md").read_text()
     written = text.partition(f"<!-- verdict {study}: begin -->")[2].partition(f"<!-- verdict {study}: end -->")[0]
     assert written.strip() == verdict_block(ROOT / "results" / study).strip()
+
+
+def test_what_is_said_of_vllm_is_what_the_record_says():
+    text = (DOCS / "vllm.md").read_text()
+    written = text.partition("<!-- log q: begin -->")[2].partition("<!-- log q: end -->")[0].strip()
+    assert written == log_q_block(ROOT / "results" / "vllm" / "log_q.json").strip(), "run scripts/docs.py"
 
 
 def test_every_result_has_a_section():
