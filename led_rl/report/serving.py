@@ -115,10 +115,10 @@ def _targets(groups: Groups) -> Iterator[str]:
         if rows.keys() >= {"led_full_readouts", VLLM_LED}:
             explored, ratio = rows["led_full_readouts"]["explored_rate"], rows[VLLM_LED]["ratio"]
             if explored > FEW:
-                verdict = f"the target of {LED_TARGET:g} is for at most {FEW:.0%}"
+                verdict = f"the target of {LED_TARGET:g} is for at most {FEW:.0%} of tokens exploring"
             else:
                 verdict = f"the target of {LED_TARGET:g} is {'met' if ratio >= LED_TARGET else 'missed'}"
             yield (
-                f"- {where}: LED on vLLM has {ratio:.2f} of plain vLLM's speed with {explored:.0%} of tokens "
+                f"- {where}: LED on vLLM has {ratio:.2f} of plain vLLM's speed with {explored:.1%} of tokens "
                 f"exploring; {verdict}."
             )
