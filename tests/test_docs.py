@@ -12,7 +12,7 @@ import yaml
 from led_rl.environment import SPINCOUNT
 from led_rl.records import read_json, write_json
 from led_rl.report.pages import STUDIES, verdict_block
-from led_rl.report.serving import log_q_block
+from led_rl.report.serving import log_q_block, vllm_speed_block
 from led_rl.report.speed import busy_block
 from led_rl.report.trust import trust_block
 
@@ -28,10 +28,14 @@ def test_results_say_what_the_records_say(study):
     assert written.strip() == verdict_block(ROOT / "results" / study).strip()
 
 
-def test_what_is_said_of_vllm_is_what_the_record_says():
-    text = (DOCS / "vllm.md").read_text()
-    written = text.partition("<!-- log q: begin -->")[2].partition("<!-- log q: end -->")[0].strip()
-    assert written == log_q_block(ROOT / "results" / "vllm" / "log_q.json").strip(), "run scripts/docs.py"
+@pytest.mark.parametrize(
+    ("page", "marker", "block", "record"),
+    [("vllm", "log q", log_q_block, "vllm/log_q.json"), ("speed", "vllm", vllm_speed_block, "speed/vllm")],
+)
+def test_what_is_said_of_vllm_is_what_the_records_say(page, marker, block, record):
+    text = (DOCS / f"{page}.md").read_text()
+    written = text.partition(f"<!-- {marker}: begin -->")[2].partition(f"<!-- {marker}: end -->")[0].strip()
+    assert written == block(ROOT / "results" / record).strip(), "run scripts/docs.py"
 
 
 def test_every_result_has_a_section():

