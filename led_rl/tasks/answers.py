@@ -33,10 +33,16 @@ def response(completion: str, thinking: Thinking = "optional") -> str | None:
 
 def boxed_answer(completion: str, thinking: Thinking = "optional") -> str | Grade:
     """What the last box after the reasoning holds, never empty; where there is no such answer, the verdict on that."""
+    return box(completion, thinking) or Grade("no_answer")
+
+
+def box(completion: str, thinking: Thinking) -> str | Grade:
+    """As `boxed_answer`, but for a task whose own reader says what an empty box is."""
     text = response(completion, thinking)
     if text is None:
         return Grade("unclosed_think")
-    return last_boxed(text) or Grade("no_answer")
+    answer = last_boxed(text)
+    return Grade("no_answer") if answer is None else answer
 
 
 def last_boxed(text: str) -> str | None:

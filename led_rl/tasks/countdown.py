@@ -22,10 +22,10 @@ from fractions import Fraction
 from types import MappingProxyType
 
 from led_rl.errors import UserError
-from led_rl.tasks.answers import last_boxed, response
+from led_rl.tasks.answers import box
 from led_rl.tasks.arithmetic import NotArithmeticError, parse_arithmetic
 from led_rl.tasks.countdown_writing import Step, Trace, Writing, expression_of
-from led_rl.tasks.problem import SPLITS, Grade, Problem, Split
+from led_rl.tasks.problem import Grade, Problem, Split, drawn
 
 OPERATORS = "+-*/"
 TEST_PERCENT = 5
@@ -103,23 +103,9 @@ class Countdown:
         self.writing = Writing(self.config.verbosity, self.config.max_value)
 
     def problems(self, split: Split, count: int, seed: int = 0) -> list[Problem]:
-        if split not in SPLITS:
-            raise UserError(f"split={split!r}: the splits are {', '.join(SPLITS)}")
         rng = random.Random(f"countdown/{split}/{seed}")
-        found: dict[str, Problem] = {}
-        misses = 0
-        while len(found) < count:
-            problem = self._draw(rng, split)
-            if problem is None or problem.id in found:
-                misses += 1
-                if misses > 2_000 + 20 * len(found):
-                    raise UserError(
-                        f"{count} problems of the {split} split asked for, but after {len(found)} hardly a new one "
-                        "is drawn: ask for fewer, or widen countdown.max_number or the targets"
-                    )
-                continue
-            found[problem.id] = problem
-        return list(found.values())
+        remedy = "ask for fewer, or widen countdown.max_number or the targets"
+        return drawn(split, count, lambda: self._draw(rng, split), 2_000, 20, remedy)
 
     def asked(self, problem_id: str, prompt: str) -> Problem | None:
         """The problem that a prompt asks, as records have it, without its answer; None if it is no prompt of ours."""
@@ -141,13 +127,9 @@ class Countdown:
         return self.writing.render(numbers, [*wrong, rng.choice(solutions)], target)
 
     def grade(self, problem: Problem, completion: str) -> Grade:
-        text = response(completion, "required")
-        if text is None:
-            return Grade("unclosed_think")
-        answer = last_boxed(text)
-        if answer is None:
-            return Grade("no_answer")
-        answer = answer.strip()
+        answer = box(completion, "required")
+        if isinstance(answer, Grade):
+            return answer
         try:
             expression = parse_arithmetic(answer)
         except NotArithmeticError:

@@ -17,10 +17,10 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from led_rl.errors import UserError
-from led_rl.tasks.answers import last_boxed, response
+from led_rl.tasks.answers import box
 from led_rl.tasks.countdown import split_of
 from led_rl.tasks.countdown_trace import Place
-from led_rl.tasks.problem import SPLITS, Grade, Problem, Split
+from led_rl.tasks.problem import Grade, Problem, Split, drawn
 
 PLACES = ("ones", "tens", "hundreds", "thousands")
 _QUESTION = re.compile(r"multiply ((?:\d )+)by ((?:\d )+)<think>")
@@ -60,23 +60,10 @@ class Multiplication:
         self.width = self.config.digits + self.config.by_digits  # digits of a product
 
     def problems(self, split: Split, count: int, seed: int = 0) -> list[Problem]:
-        if split not in SPLITS:
-            raise UserError(f"split={split!r}: the splits are {', '.join(SPLITS)}")
         rng = random.Random(f"multiplication/{split}/{seed}")
-        found: dict[str, Problem] = {}
-        misses = 0
-        while len(found) < count:
-            problem = self._draw(rng)
-            if split_of(problem.id) != split or problem.id in found:
-                misses += 1
-                if misses > 20_000 + 200 * len(found):
-                    raise UserError(
-                        f"{count} problems of the {split} split asked for, but after {len(found)} hardly a new one is "
-                        "drawn: ask for fewer, or for more digits"
-                    )
-                continue
-            found[problem.id] = problem
-        return list(found.values())
+        remedy = "ask for fewer, or for more digits"
+        # One in twenty is of the test split, so there is more patience than where a draw is of the split asked for.
+        return drawn(split, count, lambda: self._draw(rng, split), 20_000, 200, remedy)
 
     def prompt(self, problem: Problem) -> str:
         return problem.question
@@ -87,15 +74,12 @@ class Multiplication:
         return self.render(problem, order)
 
     def grade(self, problem: Problem, completion: str) -> Grade:
-        text = response(completion, "required")
-        if text is None:
-            return Grade("unclosed_think")
-        answer = last_boxed(text)
-        if answer is None:
-            return Grade("no_answer")
+        answer = box(completion, "required")
+        if isinstance(answer, Grade):
+            return answer
         digits = "".join(answer.split())
         if not (digits.isascii() and digits.isdecimal()) or len(digits) > 100:
-            return Grade("unparsable", answer.strip()[:200])
+            return Grade("unparsable", answer[:200])
         return Grade("correct" if digits.lstrip("0") == problem.answer else "wrong", digits)
 
     def vocabulary(self) -> list[str]:
@@ -106,8 +90,8 @@ class Multiplication:
         """Endless (prompt, completion) pairs to pretrain on, the order of the digits drawn at random."""
         rng = random.Random(f"multiplication/documents/{split}/{seed}")
         while True:
-            problem = self._draw(rng)
-            if split_of(problem.id) != split:
+            problem = self._draw(rng, split)
+            if problem is None:
                 continue
             order = list(range(self.config.by_digits))
             rng.shuffle(order)
@@ -159,10 +143,12 @@ class Multiplication:
         left = (PLACES[place] for place in range(self.config.by_digits) if place not in order)
         return Place("order", tuple(left))
 
-    def _draw(self, rng: random.Random) -> Problem:
+    def _draw(self, rng: random.Random, split: Split) -> Problem | None:
+        """A problem; None if it is of another split."""
         bounds = ((10 ** (digits - 1), 10**digits - 1) for digits in (self.config.digits, self.config.by_digits))
         a, b = (rng.randint(low, high) for low, high in bounds)
-        return self._problem(a, b)
+        problem = self._problem(a, b)
+        return problem if split_of(problem.id) == split else None
 
     def _problem(self, a: int, b: int) -> Problem:
         return Problem(
