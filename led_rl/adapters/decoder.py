@@ -89,7 +89,7 @@ class Decoder:
     @property
     def context(self) -> int:
         """Tokens of a prompt and its answer together."""
-        return int(getattr(self.policy.model.config.get_text_config(), "max_position_embeddings", 2**31 - 1))
+        return self.lens.context or 2**31 - 1
 
     def encode(self, prompt: str | Messages) -> list[int]:
         """Token ids of a text as it is, or of messages by the chat template (where there is none, their texts)."""
@@ -101,10 +101,9 @@ class Decoder:
         """So many new samples of each prompt (token ids), in order."""
         arm, think = self._arm(sampling), think_tokens(self.policy.tokenizer)
         ends = self.policy.end_tokens
-        hard = (*ends, *([] if think.end is None else [think.end]))
         engine = Engine(
             self.lens,
-            arm.build(sampling.temperature, self.lens, hard),
+            arm.build(sampling.temperature, self.lens, think.hard(ends)),
             ends,
             EngineConfig(sampling.max_new_tokens, self.max_rows, self.max_batch_tokens),
             think,

@@ -1,5 +1,6 @@
 """What an evaluation will do, resolved and checked before long work begins: models, task, arms, budget, folder."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -52,15 +53,11 @@ class Plan:
         names = default_arms(vocabulary, with_base=self.base is not None)
         return replace(self, arms=tuple(resolve(names, config.matched)))
 
-    @property
-    def settings(self) -> list[tuple[Target, Arm]]:
-        """Every model with every arm, left out what would be plain sampling again: the base mixed with itself."""
-        return [
-            (target, arm)
-            for target in self.targets.models
-            for arm in self.arms
-            if target.rl_step != 0 or arm.weights == 1.0
-        ]
+    def settings_of(self, target: Target, temperatures: Sequence[float]) -> list[Setting]:
+        """What this model is sampled by: every arm at every temperature, but for the base mixed with itself, which
+        would be plain sampling again."""
+        arms = [arm for arm in self.arms if target.rl_step != 0 or arm.weights == 1.0]
+        return [Setting(target, arm, temperature) for arm in arms for temperature in temperatures]
 
 
 def plan_evaluation(config: EvalConfig) -> Plan:
@@ -110,9 +107,8 @@ def decoded(arm: Arm, policy: Policy, base: Policy | None) -> Policy:
 
 
 def hard_tokens(policy: Policy) -> tuple[int, ...]:
-    """Tokens that an arm which feeds mixtures feeds as themselves."""
-    think_end = think_tokens(policy.tokenizer).end
-    return (*policy.end_tokens, *([] if think_end is None else [think_end]))
+    """`ThinkTokens.hard` of this policy."""
+    return think_tokens(policy.tokenizer).hard(policy.end_tokens)
 
 
 def joint_passes(plan: Plan, temperatures: list[float]) -> list[list[Setting]]:
@@ -120,8 +116,7 @@ def joint_passes(plan: Plan, temperatures: list[float]) -> list[list[Setting]]:
     feed the tokens they draw."""
     passes: list[list[Setting]] = []
     for target in plan.targets.models:
-        arms = [arm for one, arm in plan.settings if one == target]
-        settings = [Setting(target, arm, temperature) for arm in arms for temperature in temperatures]
+        settings = plan.settings_of(target, temperatures)
         joint: dict[tuple[float, bool], list[Setting]] = {}
         for setting in settings:
             if not setting.arm.alone:

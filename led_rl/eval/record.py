@@ -7,7 +7,6 @@ and everything else adds to them: problems, samples of each, checkpoints, arms, 
 import dataclasses
 import logging
 from collections.abc import Sequence
-from itertools import product
 from pathlib import Path
 from typing import Any, cast
 
@@ -15,7 +14,6 @@ from led_rl.decoding.arms import Arm
 from led_rl.errors import UserError
 from led_rl.eval.config import EvalConfig
 from led_rl.eval.plan import Plan
-from led_rl.eval.sampling import Setting
 from led_rl.models.source import fingerprint
 from led_rl.records import write_jsonl
 from led_rl.run_folder import provenance
@@ -113,7 +111,7 @@ def _check_samples(config: EvalConfig, plan: Plan, before: EvalRecord) -> None:
             f"{growing}{before['num_problems'] - config.num_problems} of its problems would be left behind; give "
             f"--num_problems {before['num_problems']} or more, or another --output_dir"
         )
-    settings = [Setting(*one) for one in product(plan.targets.models, plan.arms, config.temperatures)]
+    settings = (one for target in plan.targets.models for one in plan.settings_of(target, config.temperatures))
     covered = {path for setting in settings for path in setting.files(plan.eval_dir)}
     left = sorted(path for path in (plan.eval_dir / "samples").glob("*/*.jsonl") if path not in covered)
     if left:

@@ -20,7 +20,7 @@ from led_rl.eval.config import PRECISIONS, EvalConfig
 from led_rl.eval.launch import writing
 from led_rl.eval.plan import Plan, load_target
 from led_rl.eval.record import check_record, extended_record, record_problems, shared_settings
-from led_rl.eval.sampling import Rollouts, SamplingEngine, Setting
+from led_rl.eval.sampling import Rollouts, SamplingEngine
 from led_rl.eval.targets import Target
 from led_rl.eval.tensorboard import show_scores
 from led_rl.eval.vllm_sampling import VLLM, Budget, LocalEngine, ServedEngine, check_served, led_fields, served_name
@@ -78,10 +78,7 @@ def evaluate_with_vllm(config: EvalConfig, plan: Plan) -> Path:
         write_json(plan.eval_dir / "eval.json", record)
         record_problems(plan.eval_dir, plan.task, problems)
         rollouts = Rollouts(plan.task, problems, encoded, config.num_samples, config.seed)
-        passes = [
-            [Setting(target, arm, t) for arm in plan.arms for t in config.temperatures]
-            for target in plan.targets.models
-        ]
+        passes = [plan.settings_of(target, config.temperatures) for target in plan.targets.models]
         missing = [rollouts.missing([setting.finished(plan.eval_dir) for setting in settings]) for settings in passes]
         longest = max(len(ids) for ids in prompts) + plan.max_new_tokens
         with tqdm(

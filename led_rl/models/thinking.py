@@ -26,6 +26,11 @@ class ThinkTokens:
                 return token == self.start
         return self.start is None
 
+    def hard(self, end_tokens: Sequence[int]) -> tuple[int, ...]:
+        """Tokens that an arm which feeds mixtures of embeddings feeds as themselves: those that end a completion, and
+        the one that ends the thinking."""
+        return (*end_tokens, *([] if self.end is None else [self.end]))
+
     def after(self, thinking: Tensor, tokens: Tensor) -> Tensor:
         """(B,) bool after these tokens."""
         if self.end is None:

@@ -56,7 +56,7 @@ def rollout_func(
         sampling = Sampling.of(trainer)
         check_decoder(decoder, sampling)
         think = think_tokens(trainer.processing_class)
-        hard_tokens = [*trainer.eos_token_ids, *([] if think.end is None else [think.end])]
+        hard_tokens = think.hard(trainer.eos_token_ids)
         with (
             unwrap_model_for_generation(
                 trainer.model_wrapped,

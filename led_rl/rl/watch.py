@@ -87,7 +87,7 @@ class Watch:
         training = lens.model.training
         lens.model.eval()
         try:
-            hard = (*self.end_tokens, *(() if self.think.end is None else (self.think.end,)))
+            hard = self.think.hard(self.end_tokens)
             samplers = [one.arm.build(one.temperature, lens, hard) for one in self.drawn]
             completions = Engine(lens, samplers, self.end_tokens, self.limits, self.think).run(self.prompts)
         finally:
