@@ -5,6 +5,7 @@ lighteval hands a custom model nothing but that first text, so settings stand in
 """
 
 import dataclasses
+from collections import defaultdict
 from typing import Any
 
 import yaml
@@ -51,8 +52,10 @@ class LedModel(LightevalModel):
     def greedy_until(self, docs: list[Doc]) -> list[ModelResponse]:
         """lighteval's name for generation: samples of every doc, by the arm."""
         found: dict[int, ModelResponse] = {}
-        for samples, budget, stop in dict.fromkeys(_request(doc, self.sampling) for doc in docs):
-            chosen = [at for at, doc in enumerate(docs) if _request(doc, self.sampling) == (samples, budget, stop)]
+        alike: defaultdict[tuple[int, int, tuple[str, ...]], list[int]] = defaultdict(list)
+        for at, doc in enumerate(docs):
+            alike[_request(doc, self.sampling)].append(at)
+        for (samples, budget, stop), chosen in alike.items():
             texts = [self.prompts.prepare_prompt(docs[at]) for at in chosen]
             ids = [self.tokenizer(text, add_special_tokens=self.add_special_tokens)["input_ids"] for text in texts]
             sampling = dataclasses.replace(self.sampling, max_new_tokens=budget, stop=stop)

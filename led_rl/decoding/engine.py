@@ -87,7 +87,7 @@ class Engine:
         return max(1, min(samples, self.config.max_rows, self.config.max_batch_tokens // columns))
 
     def _check(self, prompts: Sequence[Prompt]) -> None:
-        context = getattr(self.lens.model.config.get_text_config(), "max_position_embeddings", None)
+        context = self.lens.context
         for index, prompt in enumerate(prompts):
             if not len(prompt.input_ids):
                 raise ValueError(f"prompt {index} is empty: a completion needs at least one token to continue")

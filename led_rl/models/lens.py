@@ -82,7 +82,7 @@ class Lens:
                 f"{type(self.model).__name__} is an encoder-decoder; a decoder-only causal model is needed"
             )
         if getattr(self.model, "_is_stateful", False):
-            raise ValueError(
+            raise UserError(
                 f"{type(self.model).__name__} carries a recurrent state, which the engine's cache cannot hold; "
                 "a model of attention layers only is needed"
             )
@@ -123,6 +123,12 @@ class Lens:
     @property
     def dtype(self) -> torch.dtype:
         return next(self.head.parameters()).dtype
+
+    @property
+    def context(self) -> int | None:
+        """Tokens that a prompt and its completion may have together; None where the model does not say."""
+        context: int | None = getattr(self._text, "max_position_embeddings", None)
+        return context
 
     @property
     def cache_layers(self) -> int:
