@@ -26,7 +26,7 @@ from led_rl.schema import (
 from led_rl.scores.comparing import changes, comparisons, frontiers, means_with_ci, slopes
 from led_rl.scores.pass_at_k import ks
 from led_rl.scores.recovery import recovery
-from led_rl.scores.slips import slips
+from led_rl.scores.slips import SlipReader
 from led_rl.scores.tallies import Cell, ProblemTally, Table, counts_record, read_counts, read_tallies, table_of
 
 COUNTS = "counts.json.gz"
@@ -75,7 +75,8 @@ def score(eval_dir: Path) -> Scores:
     files = sorted((eval_dir / "samples").glob("**/*.jsonl"))
     if not files:
         raise FileNotFoundError(f"{eval_dir / 'samples'}: holds no sample file; run eval_led.py first")
-    tallies = read_tallies(files, n)
+    slips = SlipReader.of(eval_dir, settings)
+    tallies = read_tallies(files, n) if slips is None else read_tallies(files, n, slips.see)
     whole = (1 << n) - 1
     correct: dict[Cell, dict[str, int]] = {}
     results = []
@@ -91,7 +92,7 @@ def score(eval_dir: Path) -> Scores:
     for name, rows in vars(scores).items():
         write_jsonl(eval_dir / f"{name}.jsonl", rows)
     write_json(eval_dir / COUNTS, counts_record(correct, n))
-    if told := slips(eval_dir, files, settings):
+    if slips is not None and (told := slips.rows()):
         write_jsonl(eval_dir / SLIPS, told)
     return scores
 

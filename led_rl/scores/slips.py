@@ -6,13 +6,13 @@ wrong result. Read from samples, without a model, on some problems only, for the
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from led_rl.schema import EvalRecord, ProblemRow, SampleRow, SlipsRow, iter_rows, read_rows
+from led_rl.schema import EvalRecord, ProblemRow, SampleRow, SlipsRow, read_rows
 from led_rl.scores.bootstrap import columns_ci, quantity_rng
 from led_rl.scores.tallies import Cell
 from led_rl.tasks.countdown_trace import Place
@@ -51,35 +51,46 @@ def read_trace(words: Sequence[str], found: Sequence[Place]) -> _Read:
     return read
 
 
-def slips(eval_dir: Path, files: Iterable[Path], settings: EvalRecord) -> list[SlipsRow]:
-    """One row a cell, over the first problems and samples; [] for a task whose traces have no grammar, or where what
-    was asked is not on record."""
-    asked = read_rows(eval_dir / "problems.jsonl", ProblemRow)
-    if settings["task"].get("name") not in WITH_GRAMMAR or len(asked) < 2:
-        return []
-    grammar = grammar_of(load_task(recorded_task({"task": settings["task"]})))
-    if grammar is None:
-        return []
-    found = {row["problem_id"]: grammar.asked(row["problem_id"], row["question"]) for row in asked[:PROBLEMS]}
-    problems = {name: problem for name, problem in found.items() if problem is not None}
-    known: dict[tuple[str, str], _Read] = {}
-    cells: defaultdict[Cell, dict[tuple[str, int], tuple[_Read, bool]]] = defaultdict(dict)
-    for path in files:
-        for row in iter_rows(path, SampleRow):
-            problem = problems.get(row["problem_id"])
-            if problem is None or row["sample"] >= min(SAMPLES, settings["num_samples"]):
-                continue
-            key = row["problem_id"], row["completion"]
-            if key not in known:
-                known[key] = _of(problem, row["completion"], grammar)
-            cell = Cell(row["checkpoint"], row["rl_step"], row["arm"], row["top_k"], row["temperature"])
-            cells[cell].setdefault((row["problem_id"], row["sample"]), (known[key], row["correct"]))
-    return [_row(cell, cells[cell]) for cell in sorted(cells, key=lambda cell: cell.order)]
+class SlipReader:
+    """Sees the samples of an evaluation as they are read, and tells the slips of the first problems and samples.
 
+    Args:
+        grammar: of the task's traces.
+        problems: those that are told, by id.
+    """
 
-def _of(problem: Problem, completion: str, grammar: Grammar) -> _Read:
-    words = completion.split()
-    return read_trace(words, grammar.places(problem, words))
+    def __init__(self, grammar: Grammar, problems: Mapping[str, Problem]) -> None:
+        self._grammar, self._problems = grammar, problems
+        self._known: dict[tuple[str, str], _Read] = {}
+        self._cells: defaultdict[Cell, dict[tuple[str, int], tuple[_Read, bool]]] = defaultdict(dict)
+
+    @classmethod
+    def of(cls, eval_dir: Path, settings: EvalRecord) -> "SlipReader | None":
+        """For an evaluation; None for a task whose traces have no grammar, or where what was asked is not on record."""
+        asked = read_rows(eval_dir / "problems.jsonl", ProblemRow)
+        if settings["task"].get("name") not in WITH_GRAMMAR or len(asked) < 2:
+            return None
+        grammar = grammar_of(load_task(recorded_task({"task": settings["task"]})))
+        if grammar is None:
+            return None
+        found = (grammar.asked(row["problem_id"], row["question"]) for row in asked[:PROBLEMS])
+        ids = (row["problem_id"] for row in asked)
+        return cls(grammar, {name: problem for name, problem in zip(ids, found, strict=False) if problem is not None})
+
+    def see(self, cell: Cell, row: SampleRow) -> None:
+        """One sample of a cell, none of them twice."""
+        problem = self._problems.get(row["problem_id"])
+        if problem is None or row["sample"] >= SAMPLES:
+            return
+        key = row["problem_id"], row["completion"]
+        if key not in self._known:
+            words = row["completion"].split()
+            self._known[key] = read_trace(words, self._grammar.places(problem, words))
+        self._cells[cell][row["problem_id"], row["sample"]] = self._known[key], row["correct"]
+
+    def rows(self) -> list[SlipsRow]:
+        """One row a cell."""
+        return [_row(cell, self._cells[cell]) for cell in sorted(self._cells, key=lambda cell: cell.order)]
 
 
 def _row(cell: Cell, traces: dict[tuple[str, int], tuple[_Read, bool]]) -> SlipsRow:

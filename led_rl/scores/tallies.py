@@ -5,7 +5,7 @@ is committed with a study (`eval/counts.json.gz`): whoever has it can make every
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -60,11 +60,13 @@ class Table:
     passes: FloatArray
 
 
-def read_tallies(files: Iterable[Path], n: int) -> dict[Cell, dict[str, ProblemTally]]:
+def read_tallies(
+    files: Iterable[Path], n: int, see: Callable[[Cell, SampleRow], None] = lambda cell, row: None
+) -> dict[Cell, dict[str, ProblemTally]]:
     """Tallies by cell and problem id, over samples 0 to n - 1. Of a sample written twice the first counts.
 
-    Rows are dropped as they are read: completions would fill the memory. UserError, naming file and line, for a row
-    that is no sample.
+    Rows are dropped as they are read, for completions would fill the memory; `see` is shown each that counts.
+    UserError, naming file and line, for a row that is no sample.
     """
     tallies: defaultdict[Cell, defaultdict[str, ProblemTally]] = defaultdict(lambda: defaultdict(ProblemTally))
     for path in files:
@@ -82,6 +84,7 @@ def read_tallies(files: Iterable[Path], n: int) -> dict[Cell, dict[str, ProblemT
             tally.length_tokens += row["length_tokens"]
             tally.wall_s += row["wall_s"]
             tally.statuses[row["status"]] += 1
+            see(cell, row)
     return dict(tallies)
 
 
