@@ -17,7 +17,7 @@ def test_a_target_reached_under_another_question_is_read():
         ("numbers 2 3 40 target 22 <think>", "40 / 2 = 20 , 20 + 3 = 23 no </think> \\boxed{ y }"),
     ]  # fmt: skip
     problems = [((2, 3, 41), 22), ((2, 3, 41), 44), ((2, 3, 40), 22), ((1, 1, 1), 3)]
-    found = exposure(documents, problems)
+    found = exposure(Countdown(), documents, problems)
     assert [found.same_numbers.get(key, 0) for key in problems] == [2, 2, 1, 0]
     # 44 is a step on the way and no attempt's end.
     assert [found.solved.get(key, 0) for key in problems] == [1, 0, 0, 0]
@@ -31,7 +31,7 @@ def test_it_reads_the_documents_that_the_base_is_pretrained_on():
         for words in (prompt.split() for prompt, _ in documents)
         for target in solve(sorted(int(word) for word in words[1:4]), task.config)
     ]
-    found = exposure(documents, dict.fromkeys(keys))
+    found = exposure(task, documents, dict.fromkeys(keys))
     ends = [{int(part.split()[-2]) for part in text.partition(" </think>")[0].split(" ; ")} for _, text in documents]
     config = task.config
     within = sum(config.min_target <= end <= config.max_target for of_document in ends for end in of_document)

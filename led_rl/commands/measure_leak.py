@@ -35,7 +35,7 @@ def run(config: LeakConfig, plain: JsonObject) -> None:
 
     from led_rl.run_folder import RunFolder, provenance
     from led_rl.schema import ProblemRow, read_rows
-    from led_rl.scores.leak import exposure, leak
+    from led_rl.scores.leak import exposure, key_of, leak
     from led_rl.scores.pass_at_k import headline_k, ks, pass_at_k
     from led_rl.scores.scoring import COUNTS
     from led_rl.scores.tallies import read_counts
@@ -46,19 +46,22 @@ def run(config: LeakConfig, plain: JsonObject) -> None:
         if not needed.is_file():
             raise UserError(f"{needed}: no such file; evaluate the base first, and name the folder it was trained into")
     settings: dict[str, Any] = RunFolder(Path(config.base)).config()
+    if settings.get("multiplication") is not None or settings["countdown"].get("verbosity", 0):
+        raise UserError(
+            f"{config.base}: its documents are no countdown traces of verbosity 0, the only ones that are read here"
+        )
     task = Countdown(CountdownConfig(**settings["countdown"]))
-    keys = {row["problem_id"]: _key(row["problem_id"]) for row in read_rows(evaluation / "problems.jsonl", ProblemRow)}
+    keys = {}
+    for row in read_rows(evaluation / "problems.jsonl", ProblemRow):
+        if (problem := task.asked(row["problem_id"], row["question"])) is None:
+            raise UserError(f"{evaluation}/problems.jsonl: {row['question'][:80]!r} is no question of countdown")
+        keys[problem.id] = key_of(problem)
     n, counts = read_counts(evaluation / COUNTS)
     data = settings["data"]
     # What the base read, and as many documents that it did not: what those "give away" is no effect of reading.
+    writer = data["max_attempts"], data["solution_rate"], data.get("habit", 0.0)
     seen, unseen = (
-        exposure(
-            islice(
-                task.documents("train", seed, data["max_attempts"], data["solution_rate"]),
-                data["documents"],
-            ),
-            keys.values(),
-        )
+        exposure(task, islice(task.documents("train", seed, *writer), data["documents"]), keys.values())
         for seed in (settings["seed"], settings["seed"] + UNREAD)
     )
     rows = []
@@ -87,12 +90,6 @@ def run(config: LeakConfig, plain: JsonObject) -> None:
     if config.output is not None:
         write_json(config.output, record)
     print(json.dumps(record["rows"], indent=2))
-
-
-def _key(problem_id: str) -> tuple[tuple[int, ...], int]:
-    """Of `countdown:2-3-41:22`."""
-    _, numbers, target = problem_id.split(":")
-    return tuple(sorted(int(number) for number in numbers.split("-"))), int(target)
 
 
 main = Command(

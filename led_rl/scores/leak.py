@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 
 from led_rl.scores.bootstrap import quantity_rng
 from led_rl.scores.hierarchy import interval
+from led_rl.tasks.countdown import Countdown
+from led_rl.tasks.problem import Problem
 
 FloatArray = NDArray[np.float64]
 
@@ -35,16 +37,26 @@ class Exposure:
     solved: Mapping[Key, int]
 
 
-def exposure(documents: Iterable[tuple[str, str]], problems: Iterable[Key]) -> Exposure:
-    """Read (prompt, completion) documents, as `Countdown.documents` writes them, for these problems."""
+def key_of(problem: Problem) -> Key:
+    return tuple(sorted(problem.data["numbers"])), problem.data["target"]
+
+
+def exposure(task: Countdown, documents: Iterable[tuple[str, str]], problems: Iterable[Key]) -> Exposure:
+    """Read (prompt, completion) documents for these problems.
+
+    Args:
+        task: whose `documents` they are, at verbosity 0: there each attempt's last result stands before its verdict.
+        documents, problems: see above.
+    """
     by_numbers: defaultdict[tuple[int, ...], list[int]] = defaultdict(list)
     for numbers, target in problems:
         by_numbers[numbers].append(target)
     same: Counter[Key] = Counter()
     solved: Counter[Key] = Counter()
     for prompt, completion in documents:
-        words = prompt.split()
-        numbers = tuple(sorted(int(word) for word in words[1 : words.index("target")]))
+        asked = task.asked("", prompt)
+        assert asked is not None, prompt  # the task's own
+        numbers, _ = key_of(asked)
         targets = by_numbers.get(numbers)
         if targets:
             reached = {int(result) for result in _RESULT.findall(completion)}
