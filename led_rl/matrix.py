@@ -136,12 +136,12 @@ def stages(config: MatrixConfig, cell: Cell) -> Iterator[list[str]]:
         yield _command("train", cell.config or config.train_config, run, {"model": model, **cell.train})
     # What is sampled already is skipped by the evaluation itself.
     yield [
-        *_module("eval"),
+        *module_command("eval"),
         *("--ckpt", str(run), "--split", "test" if config.test else "validation"),
         *typed({**config.evaluate, **cell.evaluate}),
     ]
     record = Path(config.results_dir) / "cells" / cell.name
-    yield [*_module("report"), "--run", str(run), "--export", str(record), "--no_figures"]
+    yield [*module_command("report"), "--run", str(run), "--export", str(record), "--no_figures"]
 
 
 def _shown(command: Sequence[str]) -> str:
@@ -159,7 +159,7 @@ def _describe(config: MatrixConfig, cell: Cell) -> None:
 def _command(name: str, start: str | None, folder: Path, options: Mapping[str, Any]) -> list[str]:
     begun = ["--resume"] if RunFolder(folder).config_file.exists() else []
     given = [] if start is None else ["--config", start]
-    return [*_module(name), *given, "--output_dir", str(folder), *typed(options), *begun]
+    return [*module_command(name), *given, "--output_dir", str(folder), *typed(options), *begun]
 
 
 def _trained(run: Path) -> bool:
@@ -172,6 +172,6 @@ def environment() -> dict[str, str]:
     return {**os.environ, "PYTHONSAFEPATH": "1"}
 
 
-def _module(name: str) -> list[str]:
+def module_command(name: str) -> list[str]:
     """A command of ours as a process, whether its console command is installed or not."""
     return [sys.executable, "-m", f"led_rl.commands.{name}"]

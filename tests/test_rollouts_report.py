@@ -2,14 +2,18 @@
 
 from itertools import product
 from math import comb
+from pathlib import Path
 from statistics import fmean
 
 import numpy as np
 import pytest
+from made_records import eval_record
 
 from led_rl.errors import UserError
 from led_rl.records import read_jsonl, write_json, write_jsonl
-from led_rl.report.rollouts import pool_rollouts, rollouts_block, rollouts_figure
+from led_rl.report.readme import block_of
+from led_rl.report.rollouts import cells_of, pool_rollouts, rollouts_block, rollouts_figure
+from led_rl.schema import RolloutsRow, read_rows
 from led_rl.scores.rollouts import Trained, rollouts_rows
 from led_rl.scores.scoring import COUNTS
 from led_rl.scores.tallies import Cell, counts_record
@@ -118,6 +122,7 @@ def write_study(folder):
         cell = folder / "cells" / f"two words_{run.rollouts}_{run.seed}"
         write_json(cell / "cell.json", {"name": cell.name, "why": "", "differs": ""})
         write_json(cell / "eval" / COUNTS, counts_record(run.counts, N))
+        write_json(cell / "eval" / "eval.json", eval_record(N, PROBLEMS))
         write_jsonl(cell / "train.jsonl", run.train)
         write_jsonl(cell / "probe.jsonl", [
             {**row, "entropy_nats": [1.0, row["entropy_final_nats"]], "tokens": 9, "mean_length_tokens": 3.0}
@@ -127,7 +132,8 @@ def write_study(folder):
 
 def test_tables_and_figure_are_made_from_the_cells_on_disk(tmp_path):
     write_study(tmp_path)
-    rows = pool_rollouts(tmp_path)
+    cells = cells_of(tmp_path)
+    rows = pool_rollouts(tmp_path, cells)
     assert rows == read_jsonl(tmp_path / "rollouts.jsonl")
     assert {row["recipe"] for row in rows} == {"two words"}
     text = rollouts_block(rows)
@@ -137,14 +143,27 @@ def test_tables_and_figure_are_made_from_the_cells_on_disk(tmp_path):
     assert line.count(";") == 2 * len(TESTED)  # two differences in each of four entries
     (line,) = [line for line in text.splitlines() if line.startswith("| plain | 3 |")]
     assert line.count(";") == 2  # tested with LED alone: plain by plain is where the table begins
-    figure = rollouts_figure(tmp_path)
+    figure = rollouts_figure(cells)
     drawn = {one.get_label() for one in figure.axes[0].get_lines()}
     assert drawn == {"plain (3)", "led (3)", "led_corrected (2)"}
 
 
+def test_the_committed_tables_are_those_of_the_committed_rows():
+    study = Path(__file__).resolve().parents[1] / "results" / "rollouts"
+    rows = read_rows(study / "rollouts.jsonl", RolloutsRow)
+    assert block_of(study / "README.md", "rollouts") == rollouts_block(rows)
+
+
 def test_a_study_without_cells_or_with_others_is_refused(tmp_path):
     with pytest.raises(UserError, match="holds no record of a cell"):
-        pool_rollouts(tmp_path)
+        cells_of(tmp_path)
     write_json(tmp_path / "cells" / "long" / "cell.json", {"name": "long", "why": "", "differs": ""})
     with pytest.raises(UserError, match="named <recipe>_<rollouts>_<seed>"):
-        pool_rollouts(tmp_path)
+        cells_of(tmp_path)
+
+
+def test_runs_sampled_otherwise_are_refused(tmp_path):
+    write_study(tmp_path)
+    write_json(tmp_path / "cells" / "two words_led_1" / "eval" / "eval.json", eval_record(N, PROBLEMS, seed=1))
+    with pytest.raises(UserError, match="seed"):
+        cells_of(tmp_path)

@@ -17,6 +17,7 @@ from led_rl.cli import Command
 from led_rl.config import typed
 from led_rl.errors import UserError
 from led_rl.matrix import environment as stage_environment
+from led_rl.matrix import module_command
 from led_rl.records import JsonObject, read_jsonl, write_json
 from led_rl.run_folder import provenance
 
@@ -78,7 +79,7 @@ def timed_run(
             "grpo": {"max_steps": steps, "logging_steps": 1, "save_strategy": "no"},
             "watch": {"problems": 0},
         }
-        command = [sys.executable, "-m", "led_rl.commands.train", *typed(options), *typed(more), *typed(ours)]
+        command = [*module_command("train"), *typed(options), *typed(more), *typed(ours)]
         done = subprocess.run(
             command, capture_output=True, text=True, env={**stage_environment(), **(environment or {})}
         )

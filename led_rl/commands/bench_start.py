@@ -10,7 +10,7 @@ from pathlib import Path
 
 from led_rl.cli import Command
 from led_rl.errors import UserError
-from led_rl.matrix import environment
+from led_rl.matrix import environment, module_command
 from led_rl.records import JsonObject, write_json
 from led_rl.run_folder import provenance
 
@@ -50,7 +50,7 @@ def run(config: StartBenchConfig, plain: JsonObject) -> None:
 
 def _help_s() -> float:
     started = time.monotonic()
-    subprocess.run([*_TRAIN, "--help"], env=environment(), check=True, capture_output=True)
+    subprocess.run([*module_command("train"), "--help"], env=environment(), check=True, capture_output=True)
     return round(time.monotonic() - started, 3)
 
 
@@ -60,9 +60,8 @@ def _first_entropies_s(limit_s: float) -> float:
         home, said = Path(scratch) / "run", Path(scratch) / "said"
         started = time.monotonic()
         with open(said, "w", encoding="utf-8") as stderr:
-            process = subprocess.Popen(
-                [*_TRAIN, "--output_dir", str(home)], env=environment(), stdout=subprocess.DEVNULL, stderr=stderr
-            )
+            command = [*module_command("train"), "--output_dir", str(home)]
+            process = subprocess.Popen(command, env=environment(), stdout=subprocess.DEVNULL, stderr=stderr)
         try:
             while not _drawn(home / "tb"):
                 if process.poll() is not None or time.monotonic() - started > limit_s:
@@ -78,8 +77,6 @@ def _drawn(folder: Path) -> bool:
     # The tag is text in the file, which TensorFlow's reader need not be loaded for.
     return any(TAG.encode() in path.read_bytes() for path in folder.glob("events.*"))
 
-
-_TRAIN = [sys.executable, "-m", "led_rl.commands.train"]
 
 main = Command(
     name="led-bench start",

@@ -45,7 +45,9 @@ class DosesConfig:
     plan: str | None = None
 
     def __post_init__(self) -> None:
-        if 1.0 not in self.temperatures or sum(0.6 <= one <= 1.4 for one in self.temperatures) < 2:
+        from led_rl.scores.doses import AT, slope_over
+
+        if AT not in self.temperatures or len(slope_over(self.temperatures)) < 2:
             raise UserError(f"temperatures={self.temperatures}: 1.0 and another in 0.6 to 1.4 are needed")
         if bad := [name for name, pair in self.decoders.items() if len(pair) != 2 or not 0 <= pair[0] <= 1]:
             raise UserError(f"decoders: {bad} must be [share of choices in 0..1, factor of slips]")
@@ -85,7 +87,7 @@ def run(config: DosesConfig, plain: JsonObject) -> None:
 
 
 main = Command(
-    name="expect_doses",
+    name="python scripts/expect_doses.py",
     kind=DosesConfig,
     run=run,
     about="Compute what long traces should do to pass@16 over temperature, before any run.",

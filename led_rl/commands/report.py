@@ -1,12 +1,17 @@
 """led-report: scores again, from samples, without a model; the report; what is committed of a study."""
 
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from led_rl.cli import Command
 from led_rl.errors import UserError
 from led_rl.records import JsonObject, write_bytes, write_jsonl
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 @dataclass(frozen=True)
@@ -48,15 +53,13 @@ class ReportConfig:
 
 
 def run(config: ReportConfig, plain: JsonObject) -> None:
-    if config.search is not None:
-        _search(Path(config.search))
-    elif config.recovery is not None:
-        _recovery(Path(config.recovery))
-    elif config.rollouts is not None:
-        _rollouts(Path(config.rollouts))
-    elif config.doses is not None:
-        _doses(Path(config.doses))
-    elif config.run is not None:
+    studies = {_search: config.search, _recovery: config.recovery, _rollouts: config.rollouts, _doses: config.doses}
+    for report, folder in studies.items():
+        if folder is not None:
+            if not Path(folder).is_dir():
+                raise UserError(f"{folder}: no such folder; name the folder of a study's results")
+            report(Path(folder))
+    if config.run is not None:
         _run(config, Path(config.run))
 
 
@@ -71,44 +74,39 @@ def _search(folder: Path) -> None:
 
 
 def _recovery(folder: Path) -> None:
-    if not folder.is_dir():
-        raise UserError(f"{folder}: no such folder; --recovery takes a study with <recipe>/<run>/eval/ folders")
-    from led_rl.report.figures.style import png
-    from led_rl.report.readme import update_readme
     from led_rl.report.recovery import pool, recovery_block, recovery_figure
     from led_rl.report.recovery_answers import answers_block
 
     rows = pool(folder)
-    update_readme(folder / "README.md", "recovery", recovery_block(rows))
-    update_readme(folder / "README.md", "answers", answers_block(rows))
-    write_bytes(folder / "recovery.png", png(recovery_figure(rows)))
-    print(folder / "recovery.jsonl")
+    blocks = {"recovery": recovery_block(rows), "answers": answers_block(rows)}
+    _tell(folder, "recovery", blocks, recovery_figure(rows))
 
 
 def _rollouts(folder: Path) -> None:
-    from led_rl.report.figures.style import png
-    from led_rl.report.readme import update_readme
-    from led_rl.report.rollouts import pool_rollouts, rollouts_block, rollouts_figure
+    from led_rl.report.rollouts import cells_of, pool_rollouts, rollouts_block, rollouts_figure
 
-    rows = pool_rollouts(folder)
-    update_readme(folder / "README.md", "rollouts", rollouts_block(rows))
-    write_bytes(folder / "rollouts.png", png(rollouts_figure(folder)))
-    print(folder / "rollouts.jsonl")
+    cells = cells_of(folder)
+    rows = pool_rollouts(folder, cells)
+    _tell(folder, "rollouts", {"rollouts": rollouts_block(rows)}, rollouts_figure(cells))
 
 
 def _doses(folder: Path) -> None:
-    if not folder.is_dir():
-        raise UserError(f"{folder}: no such folder; --doses takes a study with cells/<run>/eval/ folders")
     from led_rl.report.doses import doses_block, doses_figure, pool_doses
-    from led_rl.report.figures.style import png
-    from led_rl.report.readme import update_readme
 
     rows = pool_doses(folder)
     text = doses_block(rows)
-    if (folder / "README.md").exists():
-        update_readme(folder / "README.md", "doses", text)
-    write_bytes(folder / "doses.png", png(doses_figure(rows)))
-    print(folder / "doses.jsonl")
+    _tell(folder, "doses", {"doses": text} if (folder / "README.md").exists() else {}, doses_figure(rows))
+
+
+def _tell(folder: Path, name: str, blocks: Mapping[str, str], figure: "Figure") -> None:
+    """Put a study's tables into its README and its figure beside it; its rows are there."""
+    from led_rl.report.figures.style import png
+    from led_rl.report.readme import update_readme
+
+    for marker, text in blocks.items():
+        update_readme(folder / "README.md", marker, text)
+    write_bytes(folder / f"{name}.png", png(figure))
+    print(folder / f"{name}.jsonl")
 
 
 def _run(config: ReportConfig, folder: Path) -> None:

@@ -18,6 +18,8 @@ from led_rl.errors import UserError
 from led_rl.records import write_jsonl
 from led_rl.report.figures import RC
 from led_rl.report.palette import light
+from led_rl.report.provenance import check_alike
+from led_rl.report.tables import level_cell
 from led_rl.run_folder import RunFolder
 from led_rl.schema import DoseRow, EvalRecord, SlipsRow, read_record, read_rows
 from led_rl.scores.doses import AT, DoseRun, dose_rows
@@ -47,9 +49,7 @@ def pool_doses(study: Path) -> list[DoseRow]:
         groups[verbosity, base].append((run, record, n))
     rows: list[DoseRow] = []
     for (verbosity, base), found in sorted(groups.items(), key=lambda item: item[0]):
-        for key in ("split", "seed", "n", "task", "matched"):
-            if len({str(dict(record)[key]) for _, record, _ in found}) > 1:
-                raise UserError(f"{study}: runs of {base} differ in {key}: only runs sampled alike can be pooled")
+        check_alike([record for _, record, _ in found], f"{study}: runs of {base}")
         cards = ArmCards.from_record({name: card for _, record, _ in found for name, card in record["arms"].items()})
         rows += dose_rows(verbosity, base, [run for run, _, _ in found], found[0][2], cards)
     write_jsonl(study / "doses.jsonl", rows)
@@ -67,10 +67,6 @@ def doses_block(rows: Sequence[DoseRow]) -> str:
         "|" + "---|" * 10,
     ]
     for row in rows:
-        low, high = row["slope_ci95"] or (None, None)
-        slope = f"{100 * row['slope']:+.1f}" + ("" if low is None else f" [{100 * low:+.1f}, {100 * (high or 0):+.1f}]")
-        share, bounds = row["share_recovered"], row["share_ci95"]
-        price = row["pass_at_1_price"]
         at = f"{AT:g}"
         levels = [f"{100 * table[at]:.1f}" for table in (row["pass_at_1"], row["pass_at_k"]) if at in table]
         cells = [
@@ -80,12 +76,11 @@ def doses_block(rows: Sequence[DoseRow]) -> str:
             row["arm"] if row["top_k"] is None else f"{row['arm']} (k={row['top_k']})",
             f"{row['runs']} x {row['problems']}",
             " / ".join(levels),
-            slope,
+            level_cell(row["slope"], row["slope_ci95"], 1, "+"),
             " / ".join(f"{row['slips'][t]:.2f}" if t in row["slips"] else "-" for t in HOT),
-            "" if share is None else f"{100 * share:.0f}" + (
-                "" if bounds is None else f" [{100 * bounds[0]:.0f}, {100 * bounds[1]:.0f}]"),
-            "" if price is None else f"{100 * price:.1f}",
-        ]  # fmt: skip
+            level_cell(row["share_recovered"], row["share_ci95"], 0),
+            level_cell(row["pass_at_1_price"], None, 1),
+        ]
         lines.append(f"| {' | '.join(cells)} |")
     lines.append("")
     lines.append(

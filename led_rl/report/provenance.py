@@ -1,10 +1,11 @@
 """What made a record, in words: the command, the commit, and whether the code was the commit's."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from led_rl.arm_card import ArmCards
+from led_rl.errors import UserError
 from led_rl.schema import EvalRecord, RunRecord, Session, read_record
 
 DIRTY = "with changes that are in no commit"
@@ -31,6 +32,13 @@ def sessions_of(folder: Path) -> list[list[Session]]:
     if (folder / "eval" / "eval.json").is_file():
         found.append(read_record(folder / "eval" / "eval.json", EvalRecord)["sessions"])
     return found
+
+
+def check_alike(records: Sequence[EvalRecord], whose: str) -> None:
+    """UserError unless these evaluations drew the same problems in the same way, so that their runs can be pooled."""
+    for key in ("split", "seed", "n", "task", "matched"):
+        if len({str(dict(record)[key]) for record in records}) > 1:
+            raise UserError(f"{whose} differ in {key}: only runs that were sampled alike can be pooled")
 
 
 def cards_of(folder: Path) -> ArmCards:

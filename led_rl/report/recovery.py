@@ -16,7 +16,8 @@ from led_rl.errors import UserError
 from led_rl.records import write_jsonl
 from led_rl.report.figures import RC
 from led_rl.report.palette import COLOURS, light
-from led_rl.report.provenance import cards_of
+from led_rl.report.provenance import cards_of, check_alike
+from led_rl.report.tables import level_cell
 from led_rl.schema import EvalRecord, RecoveryRow, read_record
 from led_rl.scores.recovery import recovery
 from led_rl.scores.scoring import COUNTS
@@ -38,9 +39,7 @@ def pool(study: Path, reference_temperature: float = 1.0) -> list[RecoveryRow]:
     for recipe in recipes:
         folders = sorted(path.parents[1] for path in recipe.glob(f"*/eval/{COUNTS}"))
         records = [read_record(folder / "eval" / "eval.json", EvalRecord) for folder in folders]
-        for key in ("split", "seed", "n", "task", "matched"):
-            if len({str(dict(record)[key]) for record in records}) > 1:
-                raise UserError(f"{recipe}: its runs differ in {key}: only runs that were sampled alike can be pooled")
+        check_alike(records, f"{recipe}: its runs")
         counts = [read_counts(folder / "eval" / COUNTS) for folder in folders]
         rows += recovery(
             [correct for _, correct in counts], counts[0][0], cards_of(folders[0]), recipe.name, reference_temperature
@@ -71,17 +70,13 @@ def recovery_block(rows: Sequence[RecoveryRow]) -> str:
             "|" + "---|" * (6 + len(FRONTIERS)),
         ]
         for row in sorted(own, key=_order):
-            share = None if row["share_recovered"] is None else 100 * row["share_recovered"]
-            interval = None if row["ci95"] is None else [100 * bound for bound in row["ci95"]]
-            price = 100 * row["pass_at_1_price"]
-            price_ci95 = None if row["price_ci95"] is None else [100 * bound for bound in row["price_ci95"]]
             cells = [
                 row["label"],
                 f"{row['temperature']:g}",
                 f"{100 * row['pass_at_1']:.1f}",
                 f"{100 * row['pass_at_k']:.1f}",
-                _with_interval(share, interval, 0),
-                _with_interval(price, price_ci95, 1),
+                level_cell(row["share_recovered"], row["ci95"], 0),
+                level_cell(row["pass_at_1_price"], row["price_ci95"], 1),
                 *(_lift(row, name) for name in FRONTIERS),
             ]
             parts.append(f"| {' | '.join(cells)} |")
@@ -152,13 +147,6 @@ def _order(row: RecoveryRow) -> tuple[int, str, float]:
 
 def _points(value: float) -> str:
     return f"{100 * value:.1f}"
-
-
-def _with_interval(value: float | None, interval: Sequence[float] | None, decimals: int) -> str:
-    if value is None:
-        return ""
-    text = f"{value:.{decimals}f}"
-    return text if interval is None else f"{text} [{interval[0]:.{decimals}f}, {interval[1]:.{decimals}f}]"
 
 
 def _lift(row: RecoveryRow, name: str) -> str:

@@ -18,7 +18,9 @@ from led_rl.errors import UserError
 from led_rl.records import write_jsonl
 from led_rl.report.figures import RC
 from led_rl.report.palette import light
-from led_rl.schema import CellRecord, ProbeRow, RolloutsRow, TrainRow, WatchRow, read_record, read_rows
+from led_rl.report.provenance import check_alike
+from led_rl.report.tables import difference_cell, level_cell
+from led_rl.schema import CellRecord, EvalRecord, ProbeRow, RolloutsRow, TrainRow, WatchRow, read_record, read_rows
 from led_rl.scores.rollouts import LAST_STEPS, PLAIN_ROLLOUTS, REWARD, REWARD_STEPS, Trained, rollouts_rows
 from led_rl.scores.scoring import COUNTS
 from led_rl.scores.tallies import read_counts
@@ -39,9 +41,13 @@ NOTE = (
 )
 
 
-def cells_of(study: Path) -> dict[str, list[tuple[Trained, Path]]]:
-    """recipe -> its runs, with their folders; UserError where there are none."""
-    found: dict[str, list[tuple[Trained, Path]]] = {}
+Runs = list[tuple[Trained, Path]]
+"""Runs of a recipe, with the folders of their records."""
+
+
+def cells_of(study: Path) -> dict[str, Runs]:
+    """recipe -> its runs; UserError where there are none, or where those of a recipe were not sampled alike."""
+    found: dict[str, Runs] = {}
     for path in sorted((study / "cells").glob("*/cell.json")):
         folder = path.parent
         name = read_record(path, CellRecord)["name"]
@@ -54,12 +60,15 @@ def cells_of(study: Path) -> dict[str, list[tuple[Trained, Path]]]:
         found.setdefault(recipe, []).append((Trained(rollouts, int(seed), n, counts, train, probe), folder))
     if not found:
         raise UserError(f"{study}/cells holds no record of a cell: run scripts/run_matrix.py first")
+    for recipe, runs in found.items():
+        records = [read_record(folder / "eval" / "eval.json", EvalRecord) for _, folder in runs]
+        check_alike(records, f"{study}: runs of {recipe}")
     return found
 
 
-def pool_rollouts(study: Path) -> list[RolloutsRow]:
+def pool_rollouts(study: Path, cells: Mapping[str, Runs]) -> list[RolloutsRow]:
     """Write `<study>/rollouts.jsonl`; returns its rows."""
-    rows = [row for recipe, runs in cells_of(study).items() for row in rollouts_rows(recipe, [run for run, _ in runs])]
+    rows = [row for recipe, runs in cells.items() for row in rollouts_rows(recipe, [run for run, _ in runs])]
     write_jsonl(study / "rollouts.jsonl", rows)
     return rows
 
@@ -132,25 +141,16 @@ def _collapse(rows: Sequence[RolloutsRow]) -> list[str]:
 
 
 def _cell(row: RolloutsRow) -> str:
-    parts = [f"{POINTS * row['mean']:.1f}{_interval(row['ci95'])}"]
-    for difference in row["minus"].values():
-        ci95 = difference["ci95"]
-        text = f"{POINTS * difference['difference']:+.1f}{_interval(ci95)}"
-        parts.append(f"**{text}**" if ci95 is not None and not ci95[0] <= 0 <= ci95[1] else text)
-    return "; ".join(parts)
-
-
-def _interval(ci95: Sequence[float] | None) -> str:
-    return "" if ci95 is None else f" [{POINTS * ci95[0]:.1f}, {POINTS * ci95[1]:.1f}]"
+    differences = (difference_cell(difference, 1) for difference in row["minus"].values())
+    return "; ".join([level_cell(row["mean"], row["ci95"], 1), *differences])
 
 
 # -- figure ------------------------------------------------------------------------------------------------------------
 
 
-def rollouts_figure(study: Path) -> Figure:
+def rollouts_figure(recipes: Mapping[str, Runs]) -> Figure:
     """A column a recipe: reward over steps above, pass@n of plain samples of the watched problems below; means over
     seeds."""
-    recipes = cells_of(study)
     with context(["default", dict(RC)]), matplotlib.rc_context():
         figure = Figure(figsize=(0.8 + 4.6 * len(recipes), 6.4), layout="constrained")
         grid = figure.subplots(2, len(recipes), squeeze=False, sharex=True)

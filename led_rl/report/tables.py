@@ -106,6 +106,15 @@ def _mean(estimate: Mapping[str, Any] | None) -> str:
     return f"{estimate['mean']:.3f} [{low:.3f}, {high:.3f}]"
 
 
+def level_cell(value: float | None, ci95: Sequence[float] | None, decimals: int, sign: str = "") -> str:
+    """A fraction in hundredths, with its interval where it has one; empty where there is none. `sign`: "+" shows it."""
+    if value is None:
+        return ""
+    form = f"{sign}.{decimals}f"
+    text = f"{100 * value:{form}}"
+    return text if ci95 is None else f"{text} [{100 * ci95[0]:{form}}, {100 * ci95[1]:{form}}]"
+
+
 def difference_cell(row: Mapping[str, Any] | None, decimals: int) -> str:
     """A difference in points with its interval, bold where that excludes 0; empty where there is none."""
     if row is None or row["difference"] is None:

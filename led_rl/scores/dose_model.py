@@ -22,13 +22,13 @@ from numpy.typing import NDArray
 from led_rl.errors import UserError
 from led_rl.records import JsonObject
 from led_rl.schema import SlipsRow
+from led_rl.scores.doses import AT, slope_over
 from led_rl.scores.slope import problem_slopes
 from led_rl.tasks.countdown import Countdown, CountdownConfig, operations, pairs, unfamiliarity
 from led_rl.tasks.countdown_trace import places
 from led_rl.tasks.countdown_writing import VERBOSITIES, Trace, remaining
 
 FloatArray = NDArray[np.float64]
-SLOPE_OVER = (0.6, 1.4)
 WORTH_NAMING = 0.01  # a loss of pass@k; below it a share of it says nothing
 Choices = tuple[str, ...]  # operands and operators of an attempt, in the order they are written
 
@@ -180,8 +180,8 @@ def curve(
     passes = 1 - (1 - right) ** k
     failed = np.stack([(1 - each) ** number for number in range(writer.max_attempts)])
     tried = failed.sum(0).mean(-1)  # attempts a trace
-    inside = [i for i, t in enumerate(temperatures) if SLOPE_OVER[0] <= t <= SLOPE_OVER[1]]
-    slope = float(problem_slopes([temperatures[i] for i in inside], passes[inside]).mean())
+    warm = slope_over(temperatures)
+    slope = float(problem_slopes(warm, passes[[list(temperatures).index(t) for t in warm]]).mean())
     each_slips = (rates * forced * tried).tolist()
     return Curve(list(temperatures), right.mean(1).tolist(), passes.mean(1).tolist(), each_slips, slope)
 
@@ -223,7 +223,7 @@ def expected(
         of_trained.append(solved(after, target, temperatures))
         for name, (share, _) in decoders.items():
             of_decoders[name].append(solved(after, target, temperatures, written, share))
-    at_1 = list(temperatures).index(1.0)
+    at_1 = list(temperatures).index(AT)
     found: list[JsonObject] = []
     for verbosity in VERBOSITIES:
         forced = forced_words(Countdown(CountdownConfig(verbosity=verbosity)), writer)

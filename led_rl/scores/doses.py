@@ -21,6 +21,12 @@ from led_rl.scores.tallies import Cell
 SLOPE_OVER = (0.6, 1.4)
 AT = 1.0  # temperature of slips, levels and shares
 
+
+def slope_over(temperatures: Sequence[float]) -> list[float]:
+    """The temperatures over which a slope is taken."""
+    return [temperature for temperature in temperatures if SLOPE_OVER[0] <= temperature <= SLOPE_OVER[1]]
+
+
 Counts = Mapping[Cell, Mapping[str, int]]
 
 
@@ -69,7 +75,7 @@ def _row(
         for run in runs
     ]  # fmt: skip
     temperatures = sorted(set.intersection(*map(set, cells)))
-    inside = [temperature for temperature in temperatures if SLOPE_OVER[0] <= temperature <= SLOPE_OVER[1]]
+    inside = slope_over(temperatures)
     if len(inside) < 2:
         return []
     problems = sorted(set.intersection(*(set(own[temperature]) for own in cells for temperature in inside)))

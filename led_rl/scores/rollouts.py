@@ -9,6 +9,7 @@ Shapes: R runs, P problems.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -41,11 +42,11 @@ class Trained:
     train: Sequence[TrainRow]
     probe: Sequence[ProbeRow]
 
-    @property
+    @cached_property
     def last_step(self) -> int:
         return max(cell.rl_step or 0 for cell in self.counts)
 
-    @property
+    @cached_property
     def tested(self) -> dict[tuple[str, float], Mapping[str, int]]:
         """(decoder, temperature) -> right samples by problem, after the last step."""
         return {(c.arm, c.temperature): counts for c, counts in self.counts.items() if c.rl_step == self.last_step}
