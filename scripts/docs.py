@@ -28,13 +28,14 @@ def main() -> int:
     from led_rl.records import write_text
     from led_rl.report.pages import STUDIES, verdict_block
     from led_rl.report.readme import update_readme
-    from led_rl.report.serving import log_q_block, vllm_speed_block
+    from led_rl.report.serving import agreement_block, log_q_block, vllm_speed_block
     from led_rl.report.trust import trust_block
 
     for study in STUDIES:
         update_readme(ROOT / "docs" / "results.md", f"verdict {study}", verdict_block(ROOT / "results" / study))
     update_readme(ROOT / "docs" / "trust.md", "trust", trust_block(ROOT / "results"))
     update_readme(ROOT / "docs" / "vllm.md", "log q", log_q_block(ROOT / "results" / "vllm" / "log_q.json"))
+    update_readme(ROOT / "docs" / "vllm.md", "agreement", agreement_block(ROOT / "results" / "vllm" / "log_q.json"))
     update_readme(ROOT / "docs" / "speed.md", "vllm", vllm_speed_block(ROOT / "results" / "speed" / "vllm"))
     write_text(ROOT / "docs" / "options.md", options_page())
     if BUSY.is_file():

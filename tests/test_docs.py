@@ -12,7 +12,8 @@ import yaml
 from led_rl.environment import SPINCOUNT
 from led_rl.records import read_json, write_json
 from led_rl.report.pages import STUDIES, verdict_block
-from led_rl.report.serving import log_q_block, vllm_speed_block
+from led_rl.report.readme import block_of
+from led_rl.report.serving import agreement_block, log_q_block, vllm_speed_block
 from led_rl.report.speed import busy_block
 from led_rl.report.trust import trust_block
 
@@ -23,18 +24,20 @@ BUSY = ROOT / "results" / "speed" / "busy.json"
 
 @pytest.mark.parametrize("study", STUDIES)
 def test_results_say_what_the_records_say(study):
-    text = (DOCS / "results.md").read_text()
-    written = text.partition(f"<!-- verdict {study}: begin -->")[2].partition(f"<!-- verdict {study}: end -->")[0]
-    assert written.strip() == verdict_block(ROOT / "results" / study).strip()
+    written = block_of(DOCS / "results.md", f"verdict {study}")
+    assert written == verdict_block(ROOT / "results" / study).strip()
 
 
 @pytest.mark.parametrize(
     ("page", "marker", "block", "record"),
-    [("vllm", "log q", log_q_block, "vllm/log_q.json"), ("speed", "vllm", vllm_speed_block, "speed/vllm")],
+    [
+        ("vllm", "log q", log_q_block, "vllm/log_q.json"),
+        ("vllm", "agreement", agreement_block, "vllm/log_q.json"),
+        ("speed", "vllm", vllm_speed_block, "speed/vllm"),
+    ],
 )
 def test_what_is_said_of_vllm_is_what_the_records_say(page, marker, block, record):
-    text = (DOCS / f"{page}.md").read_text()
-    written = text.partition(f"<!-- {marker}: begin -->")[2].partition(f"<!-- {marker}: end -->")[0].strip()
+    written = block_of(DOCS / f"{page}.md", marker)
     assert written == block(ROOT / "results" / record).strip(), "run scripts/docs.py"
 
 
@@ -46,8 +49,7 @@ def test_every_result_has_a_section():
 
 
 def test_figures_of_trust_are_those_of_the_records():
-    text = (DOCS / "trust.md").read_text()
-    written = text.partition("<!-- trust: begin -->")[2].partition("<!-- trust: end -->")[0].strip()
+    written = block_of(DOCS / "trust.md", "trust")
     assert written == trust_block(ROOT / "results"), "run scripts/docs.py"
     assert "| 88 SIGKILLs" in written and "0 wrongly right" in written
 

@@ -11,6 +11,7 @@ from test_recovery import N, run_of
 
 from led_rl.errors import UserError
 from led_rl.records import read_jsonl, write_json
+from led_rl.report.readme import block_of
 from led_rl.report.recovery import pool, recovery_block, recovery_figure
 from led_rl.report.recovery_answers import answers_block
 from led_rl.scores.scoring import COUNTS
@@ -96,17 +97,13 @@ def test_answers_where_nothing_was_lost():
 STUDY = Path(__file__).parents[1] / "results" / "recovery"
 
 
-def between(text, marker):
-    return text.partition(f"<!-- {marker}: begin -->\n")[2].partition(f"\n<!-- {marker}: end -->")[0]
-
-
 def test_the_committed_study_is_what_its_counts_say(tmp_path):
     """Pooled again from the counts of its runs: every row, every interval; and its README says no more than that."""
     shutil.copytree(STUDY, tmp_path / "study")
     rows = pool(tmp_path / "study")
     assert rows == read_jsonl(STUDY / "recovery.jsonl")
-    text = (STUDY / "README.md").read_text()
-    assert between(text, "recovery") == recovery_block(rows) and between(text, "answers") == answers_block(rows)
+    readme = STUDY / "README.md"
+    assert block_of(readme, "recovery") == recovery_block(rows) and block_of(readme, "answers") == answers_block(rows)
 
 
 @pytest.mark.parametrize(("arm", "temperature"), [("wise_0.5", 1.0), ("led_countdown", 1.8)])

@@ -12,6 +12,12 @@ def has_markers(readme: Path, marker: str) -> bool:
     return end in readme.read_text(encoding="utf-8").partition(begin)[2]
 
 
+def block_of(readme: Path, marker: str) -> str:
+    """What stands between the markers of this name; empty where there are none."""
+    begin, end = _markers(marker)
+    return readme.read_text(encoding="utf-8").partition(begin)[2].partition(end)[0].strip("\n")
+
+
 def _markers(marker: str) -> tuple[str, str]:
     return f"<!-- {marker}: begin -->", f"<!-- {marker}: end -->"
 

@@ -32,7 +32,7 @@ def log_q_block(path: Path) -> str:
     lines = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
     record = read_json(path)
     for name, found in record.items():
-        if "said" in found:
+        if "said" in found or "difference" in found:
             continue
         error = found.get("log_q_error", found.get("log_q_error_drawn"))
         p = found.get("chi_square_p", found.get("uniform_p"))
@@ -54,6 +54,35 @@ def log_q_block(path: Path) -> str:
     refused = [f"{name.removeprefix('refused: ')} (“{one['said']}”)" for name, one in record.items() if "said" in one]
     return "\n".join(
         [*lines, "", f"Refused, as it should be: {'; '.join(refused)}. With {', '.join(sorted(versions))}."]
+    )
+
+
+def agreement_block(path: Path) -> str:
+    """A table of evaluations that led_rl's engine and vLLM drew, side by side, in Markdown.
+
+    Args:
+        path: the JSON file that the tests' --record named.
+    """
+    found = {name: one for name, one in read_json(path).items() if "difference" in one}
+    if not found:
+        return "Not on record yet."
+    first = next(iter(found.values()))
+    lines = ["| arm | measure | led_rl's engine | vLLM | vLLM minus engine |", "|---|---|---|---|---|"]
+    for name, one in found.items():
+        arm, measure = name.removeprefix("agreement: ").split(", ")
+        low, high = one["ci95"]
+        lines.append(
+            f"| {arm} | {measure} | {one['engine']:.2f} | {one['vllm']:.2f} | {one['difference']:+.2f} "
+            f"[{low:.2f}, {high:.2f}] |"
+        )
+    return "\n".join(
+        [
+            *lines,
+            "",
+            f"{first['model']}, {first['problems']} test problems x {first['samples']} samples, T = 1; pass@k in "
+            "points; 95% intervals over problems of paired differences, samples of both engines drawn independently."
+            f" Made at {commit_words(first['provenance'])}.",
+        ]
     )
 
 
