@@ -1,8 +1,10 @@
 """A study's tables say what its records say: every checkpoint, every baseline that is there, no cell invented."""
 
 import pytest
-from made_records import comparison, decision, frontier
+from made_records import comparison, decision, frontier, result
 
+from led_rl.arm_card import ArmCards
+from led_rl.commands.scores_table import scores_table
 from led_rl.records import write_jsonl
 from led_rl.report.tables import decisions_block, matched_block
 
@@ -78,3 +80,13 @@ def test_decisions(tmp_path):
 def test_a_study_without_such_records_has_no_such_table(tmp_path, table):
     with pytest.raises(ValueError, match="holds no"):
         table(tmp_path)
+
+
+def test_the_table_on_the_screen_begins_with_plain_sampling():
+    rows = [
+        result(arm=name, top_k=k) for name, k in (("led_norm", 20), ("greedy", None), ("plain", None), ("top_k", 20))
+    ]
+    table = scores_table(rows, [comparison(checkpoint="base", arm="led_norm", baseline="plain")], ArmCards())
+    columns = [list(column.cells) for column in table.columns]
+    assert columns[1] == ["plain", "top-20 control", "led_norm (k=20)", "greedy"]
+    assert columns[4] == ["", "", "+1.0", ""] and columns[5] == ["", "", "[+0.2, +1.8]", ""]

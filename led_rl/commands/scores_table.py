@@ -7,7 +7,9 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from led_rl.arm_card import ArmCards
 from led_rl.records import JsonObject, read_jsonl
+from led_rl.report.provenance import cards_of
 
 HEADLINE_K = 16
 
@@ -17,11 +19,13 @@ def print_scores(eval_dir: Path) -> None:
     results = read_jsonl(eval_dir / "results.jsonl")
     if results:
         width = None if sys.stdout.isatty() else 110
-        Console(width=width, highlight=False).print(scores_table(results, read_jsonl(eval_dir / "comparisons.jsonl")))
+        comparisons, cards = read_jsonl(eval_dir / "comparisons.jsonl"), cards_of(eval_dir.parent)
+        Console(width=width, highlight=False).print(scores_table(results, comparisons, cards))
 
 
-def scores_table(results: Sequence[JsonObject], comparisons: Sequence[JsonObject]) -> Table:
-    """pass@1, pass@k and the difference in pass@k to plain sampling, in points, with its 95% interval."""
+def scores_table(results: Sequence[JsonObject], comparisons: Sequence[JsonObject], cards: ArmCards) -> Table:
+    """pass@1, pass@k and the difference in pass@k to plain sampling, in points, with its 95% interval; arms stand in
+    the order of a report, plain sampling first."""
     temperature = min((row["temperature"] for row in results), key=lambda value: (abs(value - 1.0), value))
     ks = sorted(int(k) for k in results[0]["pass_at_k"])
     k = HEADLINE_K if HEADLINE_K in ks else ks[-1]
@@ -41,13 +45,12 @@ def scores_table(results: Sequence[JsonObject], comparisons: Sequence[JsonObject
         table.add_column(name, justify="right")
     for checkpoint in shown:
         rows = [row for row in results if (row["checkpoint"], row["temperature"]) == (checkpoint, temperature)]
-        for row in rows:
-            arm = row["arm"] if row["arm"] != "top_k" else f"top_k (k={row['top_k']})"
+        for row in sorted(rows, key=lambda row: cards.of(row).order):
             found = differences.get((checkpoint, row["arm"], row["top_k"]))
             interval = found and found["ci95"]
             table.add_row(
                 checkpoint,
-                arm,
+                cards.of(row).label,
                 *(f"{100 * row['pass_at_k'][str(one)]:.1f}" for one in ([1, k] if k > 1 else [1])),
                 f"{100 * found['difference']:+.1f}" if found else "",
                 f"[{100 * interval[0]:+.1f}, {100 * interval[1]:+.1f}]" if interval else "",
