@@ -3,6 +3,7 @@
 from made_records import comparison, result
 
 from led_rl.arm_card import ArmCards
+from led_rl.report.headlines import entropy_sentences
 from led_rl.report.story import verdict
 from led_rl.scores.scoring import Scores
 
@@ -65,6 +66,16 @@ def test_gain_cost_and_what_is_given_back_are_exact():
         ("By", "led_countdown (k=4)", "none"),
     ]
     assert found.numbers[2].note == "points of pass@16 [+1.0, +3.0], 20% of the cost"
+
+
+def test_what_a_recipe_makes_true_stands_in_the_same_sentence():
+    entropies = [probe(0, 0.2, 0.3), probe(9, 0.1, 0.27)]
+    for frozen, words in ((0, "lost 10%."), (1, "lost 10% (by construction in part: no adapter reaches layer 1)."),
+                          (6, "lost 10% (by construction in part: no adapter reaches layers 1 to 6).")):  # fmt: skip
+        first, *_ = verdict(entropies, Scores([result(), after()], changes=[GAIN, COST]), CARDS, frozen).sentences
+        assert first.endswith(words)
+        (finding,) = entropy_sentences(entropies, frozen)
+        assert finding.endswith(words.removeprefix("lost 10%")) or not frozen
 
 
 def test_led_is_named_where_another_arm_gives_back_more():

@@ -206,8 +206,8 @@ def _content(folder: Path, records: Records, plates: list[Plate]) -> Content:
     return Content(
         title=f"Exploration report: {folder.resolve().name}",
         subtitle=", ".join(parts),
-        verdict=verdict(records.probe, records.scores, cards),
-        findings=headlines(records.probe, records.scores, cards),
+        verdict=verdict(records.probe, records.scores, cards, records.frozen_layers),
+        findings=headlines(records.probe, records.scores, cards, records.frozen_layers),
         notes=notes,
         plates=plates,
         results=results_table(results, cards),

@@ -3,18 +3,20 @@
 from pathlib import Path
 
 from led_rl.arm_card import ArmCards
+from led_rl.report.build import read_records
 from led_rl.report.headlines import headlines
 from led_rl.report.provenance import DIRTY, cards_of, made_by, sessions_of
 from led_rl.report.select import checkpoint_label, checkpoints, nearest_temperature
-from led_rl.schema import EvalRecord, ProbeRow, ResultRow, read_record, read_rows
+from led_rl.schema import EvalRecord, ResultRow, read_record
 from led_rl.scores.pass_at_k import headline_k
 from led_rl.scores.scoring import Scores
 
 
 def results_block(folder: Path) -> str:
     """The sentences, a table at the temperature nearest 1, and what made them."""
-    scores, cards = Scores.read(folder / "eval"), cards_of(folder)
-    sentences = headlines(read_rows(folder / "probe.jsonl", ProbeRow), scores, cards)
+    records = read_records(folder)
+    scores, cards = records.scores, records.cards
+    sentences = headlines(records.probe, scores, cards, records.frozen_layers)
     made = _made_by(folder)
     return "\n".join([*(f"- {sentence}" for sentence in sentences), "", *_table(scores.results, cards), "", made])
 

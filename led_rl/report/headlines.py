@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from led_rl.arm_card import EXPLORE_BASE, PLAIN, ArmCard, ArmCards
 from led_rl.report.select import (
     all_ks,
+    built_in,
     checkpoint_label,
     checkpoints,
     includes_zero,
@@ -21,11 +22,14 @@ from led_rl.scores.pass_at_k import headline_k
 from led_rl.scores.scoring import Scores
 
 
-def headlines(probe: Sequence[ProbeRow], scores: Scores, cards: ArmCards) -> list[str]:
-    """Sentences in plain text, the question's order: did post-training narrow the model, does LED widen it again."""
+def headlines(probe: Sequence[ProbeRow], scores: Scores, cards: ArmCards, frozen: int = 0) -> list[str]:
+    """Sentences in plain text, the question's order: did post-training narrow the model, does LED widen it again.
+
+    `frozen`: the first so many layers, which this run's training could not change.
+    """
     return [
         *accuracy_sentences(scored(scores.results), scores.changes),
-        *entropy_sentences(probe),
+        *entropy_sentences(probe, frozen),
         *slope_sentences(scores.slopes),
         *arm_sentences(scores.comparisons, cards),
         *frontier_sentences(scores.frontiers, cards),
@@ -54,7 +58,7 @@ def accuracy_sentences(results: Sequence[ResultRow], changes: Sequence[ChangeRow
     return sentences
 
 
-def entropy_sentences(probe: Sequence[ProbeRow]) -> list[str]:
+def entropy_sentences(probe: Sequence[ProbeRow], frozen: int = 0) -> list[str]:
     """Relative change of final and intermediate entropy on each probe text, from the first to the last step."""
     rows = latest(probe, "text", "final_norm", "rl_step")
     sentences = []
@@ -70,7 +74,7 @@ def entropy_sentences(probe: Sequence[ProbeRow]) -> list[str]:
         how = "read through the final norm" if normed else "read without the final norm"
         sentences.append(
             f"{words}, final-layer entropy {final} from step {first['rl_step']} to step {last['rl_step']}; "
-            f"the mean of the intermediate layers ({how}) {intermediate}."
+            f"the mean of the intermediate layers ({how}) {intermediate}{built_in(frozen)}."
         )
     return sentences
 

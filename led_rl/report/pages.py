@@ -12,7 +12,7 @@ STUDIES = ("countdown_default", "recipe", "smollm2", "smollm2_recipe")
 def verdict_block(study: Path) -> str:
     """The two sentences that the study's report opens with, and what made its records."""
     records = read_records(study)
-    found = verdict(records.probe, records.scores, records.cards)
+    found = verdict(records.probe, records.scores, records.cards, records.frozen_layers)
     made = [made_by(session) for sessions in sessions_of(study) for session in sessions[-1:]]
     sentences = "\n".join(f"> {sentence}  " for sentence in found.sentences)
     return f"{sentences}\n\nMade by {' and '.join(made)}."

@@ -61,3 +61,14 @@ def rests_on_few(row: ComparisonRow) -> bool:
 def includes_zero(ci95: Sequence[float] | None) -> bool:
     """Whether the data allow no difference at all; an interval that could not be computed allows anything."""
     return ci95 is None or ci95[0] <= 0 <= ci95[1]
+
+
+def built_in(frozen: int) -> str:
+    """What is so by construction, for the very sentence that compares layers; empty where training reached them all.
+
+    Args:
+        frozen: the first so many layers, which no adapter of the run reaches.
+    """
+    if not frozen:
+        return ""
+    return f" (by construction in part: no adapter reaches layer{' 1' if frozen == 1 else f's 1 to {frozen}'})"

@@ -11,6 +11,7 @@ from typing import Literal
 from led_rl.arm_card import EXPLORE_FINAL, LED, PLAIN, ArmCards
 from led_rl.report.select import (
     all_ks,
+    built_in,
     checkpoint_label,
     checkpoints,
     includes_zero,
@@ -53,10 +54,13 @@ class Move:
     levels: tuple[float | None, float | None]
 
 
-def verdict(probe: Sequence[ProbeRow], scores: Scores, cards: ArmCards) -> Verdict:
-    """Of a run's records; empty where nothing was evaluated and fewer than two steps were probed."""
+def verdict(probe: Sequence[ProbeRow], scores: Scores, cards: ArmCards, frozen: int = 0) -> Verdict:
+    """Of a run's records; empty where nothing was evaluated and fewer than two steps were probed.
+
+    `frozen`: the first so many layers, which this run's training could not change.
+    """
     moves = _moves(scored(scores.results), scores.changes)
-    first, cost = _what_rl_did(probe, scores.results, moves)
+    first, cost = _what_rl_did(_entropy_words(probe, frozen), scores.results, moves)
     given = _given_back(scores.comparisons, cards)
     sentences = [sentence for sentence in (first, _given_words(given, cost, scores.comparisons, cards)) if sentence]
     numbers = [*_move_numbers(moves), *_given_numbers(given, cost, cards)]
@@ -85,14 +89,11 @@ def _moves(results: Sequence[ResultRow], changes: Sequence[ChangeRow]) -> dict[i
     return found
 
 
-def _what_rl_did(
-    probe: Sequence[ProbeRow], results: Sequence[ResultRow], moves: dict[int, Move]
-) -> tuple[str, float | None]:
+def _what_rl_did(entropy: str, results: Sequence[ResultRow], moves: dict[int, Move]) -> tuple[str, float | None]:
     """The first sentence, and what pass@16 fell by (None if no fall is shown)."""
     parts = [f"{_verb(row)} pass@{k} {_by(row)}" for k, row in moves.items()]
     many = moves.get(max(moves)) if len(moves) > 1 else None
     cost = -many.difference if many and not includes_zero(many.ci95) and many.difference < 0 else None
-    entropy = _entropy_words(probe)
     if not parts:
         rows = [row for row in scored(results) if row["arm"] == PLAIN]
         if rows:
@@ -121,7 +122,7 @@ def _by(move: Move) -> str:
     return f"by {abs(100 * move.difference):.1f} points{levels}"
 
 
-def _entropy_words(probe: Sequence[ProbeRow]) -> str:
+def _entropy_words(probe: Sequence[ProbeRow], frozen: int) -> str:
     """`the final layer lost 58% of its entropy and the layers just below it 9%`, on own samples if they were probed."""
     rows = latest(probe, "text", "final_norm", "rl_step")
     for text in ("own", "reference"):
@@ -130,7 +131,10 @@ def _entropy_words(probe: Sequence[ProbeRow]) -> str:
             first, last = group[0], group[-1]
             final = 1 - last["entropy_final_nats"] / first["entropy_final_nats"]
             below = 1 - last["entropy_intermediate_nats"] / first["entropy_intermediate_nats"]
-            return f"the final layer {_lost(final)} of its entropy and the layers just below it {_lost(below)}"
+            return (
+                f"the final layer {_lost(final)} of its entropy and the layers just below it {_lost(below)}"
+                f"{built_in(frozen)}"
+            )
     return ""
 
 
