@@ -111,6 +111,7 @@ class WatchRow(TypedDict):
     truncated_rate: Annotated[float, "fraction of samples that the budget ended"]
     correct: Annotated[list[int], "right samples of each problem, 0 .. n"]
     alarm: Annotated[str, "what the alarm did then: none, stop or temperature"]
+    wall_s: NotRequired[Annotated[float, "seconds of the one pass that drew all rows of this step"]]
 
 
 @with_config(CLOSED)

@@ -1,7 +1,8 @@
-"""led-bench grpo: led_rl's rollouts and loss against stock TRL, on the default configuration.
+"""led-bench grpo: led_rl's rollouts and loss against stock TRL, on the default configuration; and LED's rollouts.
 
-The two take turns, each run a process of its own; a row gives the median seconds of a step and of its rollouts after
-the first five, and the mean reward and loss of the last third of the run.
+Three kinds of run take turns, each a process of its own. A row gives the median seconds of a step and of its rollouts
+after the first five, the mean reward and loss of the last third of the run, and what the watch at three checkpoints
+took of the whole.
 """
 
 import statistics
@@ -22,6 +23,13 @@ from led_rl.records import JsonObject, read_jsonl, write_json
 from led_rl.run_folder import provenance
 
 WARM_UP = 5
+CHECKPOINTS = 3  # as the default run has them, after which a watched run is watched
+# TRL's own loss computes equal completions as often as they are there, and it has no watch.
+KINDS: dict[str, dict[str, Any]] = {
+    "trl": {"rollout": {"engine": False}, "equal_once": False, "watch": {"problems": 0}},
+    "engine": {},
+    "led": {"rollout": {"decoder": "led_countdown", "correction": "token"}},
+}
 
 
 @dataclass(frozen=True)
@@ -50,18 +58,28 @@ class GrpoBenchConfig:
 def run(config: GrpoBenchConfig, plain: JsonObject) -> None:
     rows: list[JsonObject] = []
     for repeat in range(config.repeats):
-        for rollouts in ("trl", "engine"):
-            # TRL's own loss computes equal completions as often as they are there.
-            options = {"rollout": {"engine": rollouts == "engine"}, "equal_once": rollouts == "engine"}
-            rows.append(
-                {"rollouts": rollouts, "seed": repeat, **timed_run(config.steps, repeat, config.train, options)}
-            )
+        for rollouts, options in KINDS.items():
+            measured = timed_run(config.steps, repeat, config.train, options)
+            rows.append({"rollouts": rollouts, "seed": repeat, **measured})
             print(rows[-1], flush=True)
-    pairs = zip(rows[0::2], rows[1::2], strict=True)
-    ratio = statistics.median(stock["step_s"] / engine["step_s"] for stock, engine in pairs)
-    print(f"engine: {ratio:.2f} x the steps/s of stock TRL")
+    of = {kind: [row for row in rows if row["rollouts"] == kind] for kind in KINDS}
+
+    def ratio(one: str, other: str, what: str) -> float:
+        pairs = zip(of[one], of[other], strict=True)
+        quotients = [float(mine[what] / theirs[what]) for mine, theirs in pairs]
+        return round(statistics.median(quotients), 3)
+
+    figures = {
+        "ratio": ratio("trl", "engine", "step_s"),
+        "led_rollout_ratio": ratio("led", "engine", "rollout_s"),
+        "watch_rate": round(statistics.median(row["watch_rate"] for row in of["engine"]), 4),
+    }
+    print(
+        f"engine: {figures['ratio']:.2f} x the steps/s of stock TRL; LED's rollouts take "
+        f"{figures['led_rollout_ratio']:.2f} x the time of plain ones; the watch takes {figures['watch_rate']:.1%}"
+    )
     if config.output:
-        write_json(config.output, {**provenance({}), "ratio": round(ratio, 3), "rows": rows})
+        write_json(config.output, {**provenance({}), **figures, "rows": rows})
 
 
 def timed_run(
@@ -76,8 +94,7 @@ def timed_run(
         ours = {
             "output_dir": f"{scratch}/run",
             "seed": seed,
-            "grpo": {"max_steps": steps, "logging_steps": 1, "save_strategy": "no"},
-            "watch": {"problems": 0},
+            "grpo": {"max_steps": steps, "logging_steps": 1, "save_steps": -(-steps // CHECKPOINTS)},
         }
         command = [*module_command("train"), *typed(options), *typed(more), *typed(ours)]
         done = subprocess.run(
@@ -86,6 +103,7 @@ def timed_run(
         if done.returncode:
             raise RuntimeError(f"this run failed: {' '.join(command)}\n{done.stderr[-2000:]}")
         metrics = read_jsonl(Path(scratch) / "run" / "train.jsonl")
+        watched = {row["rl_step"]: row["wall_s"] for row in read_jsonl(Path(scratch) / "run" / "watch.jsonl")}
     last = metrics[-max(1, steps // 3) :]
     return {
         **{
@@ -95,6 +113,7 @@ def timed_run(
         "reward_last_third": round(statistics.fmean(row["reward"] for row in last), 4),
         "loss_last_third": statistics.fmean(row["loss"] for row in last),
         "entropy_sampling_nats_last_third": round(statistics.fmean(row["entropy_sampling_nats"] for row in last), 4),
+        "watch_rate": round(sum(watched.values()) / sum(row["step_s"] for row in metrics), 4),
     }
 
 

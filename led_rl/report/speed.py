@@ -60,10 +60,20 @@ def speed_block(decoding: Path, grpo: Path) -> str:
             ),
             f"A GRPO step of the default run takes {engine:.2f} s with the engine's rollouts ({rollouts:.2f} s of it) "
             f"and {stock:.2f} s with stock TRL's ({stock_rollouts:.2f} s of it): {ratio:.2f} times the steps per "
-            "second. Shared: tokens that one computed position serves, for samples of a prompt share it as long as "
-            "they agree. Peak memory is the process's; the baseline's is in brackets. Medians, on "
+            f"second.{_more(dict(steps))} Shared: tokens that one computed position serves, for samples of a prompt "
+            "share it as long as they agree. Peak memory is the process's; the baseline's is in brackets. Medians, on "
             f"{machine['cpus']} cores ({machine['processor']}). Made by {made}.",
         ]
+    )
+
+
+def _more(grpo: Mapping[str, Any]) -> str:
+    """What LED's rollouts and the watch cost, where `led-bench grpo` measured them."""
+    if "led_rollout_ratio" not in grpo:
+        return ""
+    return (
+        f" Rollouts by LED with log q take {grpo['led_rollout_ratio']:.2f} times as long as plain ones; watching "
+        f"pass@k at every checkpoint takes {grpo['watch_rate']:.1%} of the run's time."
     )
 
 

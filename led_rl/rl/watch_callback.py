@@ -1,5 +1,6 @@
 """The watch at work: `watch.jsonl`, curves, a line on screen, and the alarm."""
 
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -71,14 +72,16 @@ class WatchCallback(TrainerCallback):
         history = read_jsonl(self.run.watch_file)
         if any(row["rl_step"] == step for row in history):
             return "none"
+        started = time.perf_counter()
         rows = self.watch.measure(Lens(model))
+        wall_s = round(time.perf_counter() - started, 3)
         since = min((row["rl_step"] for row in history), default=step)
         first = {(row["arm"], row["temperature"]): row for row in history if row["rl_step"] == since}
         recorded: list[JsonObject] = []
         for row in rows:
             difference, interval = change(row, first.get((row["arm"], row["temperature"]), row))
             since_then = {"since_step": since, "change": difference, "change_ci95": interval}
-            recorded.append({"rl_step": step, **row, **since_then, "alarm": "none"})
+            recorded.append({"rl_step": step, **row, **since_then, "alarm": "none", "wall_s": wall_s})
         main = recorded[0]
         if main["change_ci95"][1] < 0:
             main["alarm"] = self.config.alarm
