@@ -316,6 +316,18 @@ class AboveFrontier(TypedDict):
 
 
 @with_config(CLOSED)
+class ClaimRow(TypedDict):
+    """`claims.jsonl`: a claim of a study's plan about an arm at its last step, written before it was tested."""
+
+    arm: str
+    temperature: float
+    lies_above: Annotated[
+        Literal["a third", "top_k", "led", "wise"],
+        "a third: of the loss, by its share recovered; else a frontier: truncation, LED as published, mixed weights",
+    ]
+
+
+@with_config(CLOSED)
 class RecoveryRow(TypedDict):
     """`eval/recovery.jsonl`: what an arm gives back of the pass@k that RL took, and at what price in pass@1.
 
@@ -340,6 +352,7 @@ class RecoveryRow(TypedDict):
     share_recovered: Annotated[float | None, "fraction of the loss given back; null where no loss is shown"]
     ci95: Annotated[list[float] | None, "of the share, runs and problems resampled"]
     t_ci95: Annotated[list[float] | None, "of the share, Student's over runs; null for one run"]
+    p_third: NotRequired[Annotated[float | None, "two-sided, from the resamples: that the share is a third"]]
     pass_at_1_price: Annotated[float, "plain minus arm, a fraction"]
     price_ci95: Interval
     above: Annotated[dict[str, AboveFrontier], "by frontier: top_k (truncation alone), led (as published), wise"]
@@ -592,6 +605,7 @@ FILES: dict[str, type] = {
     "eval/changes.jsonl": ChangeRow,
     "eval/counts.json.gz": CountsRecord,
     "eval/recovery.jsonl": RecoveryRow,
+    "claims.jsonl": ClaimRow,
     "eval/decisions.json": DecisionsRecord,
     "eval/decisions.jsonl": DecisionRow,
     "eval/decisions_positions.jsonl": DecisionPositionRow,

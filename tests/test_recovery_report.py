@@ -9,13 +9,16 @@ import pytest
 from made_records import eval_record
 from test_recovery import N, run_of
 
+from led_rl.arm_card import ArmCards
 from led_rl.errors import UserError
 from led_rl.records import read_jsonl, write_json
 from led_rl.report.readme import block_of
 from led_rl.report.recovery import pool, recovery_block, recovery_figure
 from led_rl.report.recovery_answers import answers_block
+from led_rl.report.recovery_claims import claims_block
+from led_rl.scores.recovery import recovery
 from led_rl.scores.scoring import COUNTS
-from led_rl.scores.tallies import counts_record, read_counts
+from led_rl.scores.tallies import Cell, counts_record, read_counts
 
 
 def write_run(folder, seed, **more):
@@ -92,6 +95,49 @@ def test_answers_are_yes_only_where_a_claim_holds_after_adjustment():
 def test_answers_where_nothing_was_lost():
     rows = [{**answer_row("plain", "plain", "plain", 0.0, 0.0), "share_recovered": None}]
     assert answers_block(rows).splitlines()[2:] == ["- RL lost no pass@16 for sure, so there is nothing to give back."]
+
+
+def test_claims_are_judged_on_their_side_and_adjusted_over_the_plan_alone():
+    rows = [
+        {**answer_row("wise_0.5", "wise", "weights", 0.7, 0.03), "p_third": 0.004},
+        answer_row("min_p", "min_p", "rival", 0.2, 0.02, top_k=(0.02, 0.04), led=(-0.03, 0.002)),
+        answer_row("led_latent", "led", "led", 0.6, 0.2, top_k=(0.03, 0.06)),
+    ]
+    rows = [{**row, "runs": 5, "problems": 90} for row in rows]  # p is half of what `lift` is given as adjusted
+    claims = [
+        {"arm": "wise_0.5", "temperature": 1.0, "lies_above": "a third"},
+        {"arm": "min_p", "temperature": 1.0, "lies_above": "top_k"},
+        {"arm": "min_p", "temperature": 1.0, "lies_above": "led"},
+        {"arm": "led_latent", "temperature": 1.0, "lies_above": "wise"},
+    ]
+    lines = claims_block(rows, claims).splitlines()
+    assert lines[0] == "**toy**, step 9, 5 runs, 90 problems:"
+    assert [line.split(" | ")[2:] for line in lines[4:8]] == [
+        ["70% [60, 80]", "0.004", "0.008", "**yes** |"],
+        ["+2.00 points [+1.00, +3.00]", "0.02", "0.02", "**yes** |"],
+        ["-3.00 points [-4.00, -2.00]", "0.001", "0.003", "no |"],  # surely below
+        ["beyond the frontier's ends", "|", "could not be tested |"],
+    ]
+    with pytest.raises(UserError, match="cuts at T=1 was not evaluated in every run"):
+        claims_block(rows, [{"arm": "cuts", "temperature": 1.0, "lies_above": "led"}])
+
+
+def test_a_share_surely_above_a_third_has_a_small_p():
+    """p of "the share is a third" against a slow bootstrap of the same counts: one run, so problems alone are drawn."""
+    rng = np.random.default_rng(0)
+    n, names = 16, [f"p{i}" for i in range(60)]
+    drawn = {
+        Cell("b", 0, "plain", None, 1.0): rng.binomial(n, 0.3, 60),
+        Cell("c", 9, "plain", None, 1.0): np.where(rng.random(60) < 0.5, n, 0),
+        Cell("c", 9, "min_p", None, 1.0): np.where(rng.random(60) < 0.7, n // 2, 0),
+    }
+    counts = {cell: dict(zip(names, map(int, values), strict=True)) for cell, values in drawn.items()}
+    (row,) = [row for row in recovery([counts], n, ArmCards(), "toy") if row["arm"] == "min_p"]
+    base, plain, arm = ((values > 0).astype(int) for values in drawn.values())
+    picks = np.random.default_rng(1).integers(0, 60, (20_000, 60))
+    beyond = (3 * (arm - plain) - (base - plain))[picks].sum(1)
+    slow = 2 * min((beyond <= 0).mean(), (beyond >= 0).mean())
+    assert row["p_third"] == pytest.approx(slow, abs=0.03) and 0 < row["p_third"] < 1
 
 
 STUDY = Path(__file__).parents[1] / "results" / "recovery"

@@ -76,9 +76,13 @@ def _search(folder: Path) -> None:
 def _recovery(folder: Path) -> None:
     from led_rl.report.recovery import pool, recovery_block, recovery_figure
     from led_rl.report.recovery_answers import answers_block
+    from led_rl.report.recovery_claims import claims_block
+    from led_rl.schema import ClaimRow, read_rows
 
     rows = pool(folder)
     blocks = {"recovery": recovery_block(rows), "answers": answers_block(rows)}
+    if claims := read_rows(folder / "claims.jsonl", ClaimRow):
+        blocks["claims"] = claims_block(rows, claims)
     _tell(folder, "recovery", blocks, recovery_figure(rows))
 
 

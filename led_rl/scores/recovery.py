@@ -32,6 +32,7 @@ from led_rl.scores.tallies import Cell
 FloatArray = NDArray[np.float64]
 Counts = Mapping[Cell, Mapping[str, int]]
 
+THIRD = 1 / 3  # of the loss: what a plan may ask a remedy to give back
 MIXES = (1, 2, 4, 8)  # samples of the base among 16
 WISE = "wise"
 
@@ -143,6 +144,7 @@ def _at_step(
                 "share_recovered": _clean(share) if told else None,
                 "ci95": interval(_share(drawn[:, place, 1], drawn[:, plain, 1], drawn[:, -1, 1])) if told else None,
                 "t_ci95": t_interval([float(one) for one in of_runs]) if told else None,
+                "p_third": two_sided_p(_beyond_third(drawn, place, plain)) if told else None,
                 "pass_at_1_price": _clean(price),
                 "price_ci95": interval(drawn[:, plain, 0] - drawn[:, place, 0]),
                 "above": _above(place, points, means, drawn),
@@ -158,6 +160,12 @@ def _share(arm: FloatArray, plain: FloatArray, base: FloatArray) -> FloatArray:
     with np.errstate(divide="ignore", invalid="ignore"):
         share: FloatArray = np.divide(np.subtract(arm, plain), np.subtract(base, plain))
     return share
+
+
+def _beyond_third(drawn: FloatArray, place: int, plain: int) -> FloatArray:
+    """pass@K given back, less a third of the loss; above 0 where the share is above a third."""
+    given: FloatArray = drawn[:, place, 1] - drawn[:, plain, 1]
+    return without_dust(given - THIRD * (drawn[:, -1, 1] - drawn[:, plain, 1]))
 
 
 def _clean(value: FloatArray | float) -> float:

@@ -1,0 +1,78 @@
+"""The claims of a plan, each with yes or no: what was to be tested, and nothing that was looked for afterwards.
+
+Holm's adjustment is over the plan's claims in each recipe, and not over all arms and temperatures as in the table.
+"""
+
+from collections.abc import Sequence
+
+from led_rl.errors import UserError
+from led_rl.schema import ClaimRow, RecoveryRow
+from led_rl.scores.hierarchy import holm
+from led_rl.scores.recovery import THIRD
+
+LEVEL = 0.05
+A_THIRD = "a third"
+ABOVE = {
+    A_THIRD: "gives back more than a third of the loss",
+    "top_k": "lies above the frontier of truncation",
+    "led": "lies above the frontier of LED as published",
+    "wise": "lies above the frontier of mixed weights",
+}
+
+
+def claims_block(rows: Sequence[RecoveryRow], claims: Sequence[ClaimRow]) -> str:
+    """A table a recipe, at its last step, in Markdown.
+
+    UserError for a claim about an arm or a temperature that was not evaluated.
+    """
+    parts: list[str] = []
+    for recipe in dict.fromkeys(row["recipe"] for row in rows):
+        own = [row for row in rows if row["recipe"] == recipe]
+        last = max(row["rl_step"] for row in own)
+        own = [row for row in own if row["rl_step"] == last]
+        parts += [*_table(recipe, own, claims), ""]
+    parts.append(
+        "Yes: p below 0.05 after Holm's adjustment over the claims of the recipe, and on the side claimed. Brackets: "
+        "95% bootstrap intervals over runs and problems, not adjusted; p is two-sided."
+    )
+    return "\n".join(parts)
+
+
+def _table(recipe: str, rows: Sequence[RecoveryRow], claims: Sequence[ClaimRow]) -> list[str]:
+    tested = [_tested(rows, claim) for claim in claims]
+    adjusted = iter(holm([p for _, _, p in tested if p is not None]))
+    some = rows[0]
+    lines = [
+        f"**{recipe}**, step {some['rl_step']}, {some['runs']} runs, {some['problems']} problems:",
+        "",
+        "| | claim | found | p | adjusted | |",
+        "|---|---|---|---|---|---|",
+    ]
+    for number, (claim, (found, above, p)) in enumerate(zip(claims, tested, strict=True), 1):
+        told = "| | could not be tested" if p is None else _verdict(above, p, next(adjusted))
+        name = f"`{claim['arm']}` at T = {claim['temperature']:g} {ABOVE[claim['lies_above']]}"
+        lines.append(f"| {number} | {name} | {found} | {told} |")
+    return lines
+
+
+def _verdict(above: bool, p: float, adjusted: float) -> str:
+    return f"{p:.2g} | {adjusted:.2g} | {'**yes**' if above and adjusted < LEVEL else 'no'}"
+
+
+def _tested(rows: Sequence[RecoveryRow], claim: ClaimRow) -> tuple[str, bool, float | None]:
+    """What was found, in words; whether on the side claimed; p, None where the data say nothing."""
+    row = next((row for row in rows if (row["arm"], row["temperature"]) == (claim["arm"], claim["temperature"])), None)
+    if row is None:
+        raise UserError(f"claims.jsonl: {claim['arm']} at T={claim['temperature']:g} was not evaluated in every run")
+    if claim["lies_above"] == A_THIRD:
+        share, ci95 = row["share_recovered"], row["ci95"]
+        if share is None or ci95 is None:
+            return f"RL lost no pass@{row['k']} for sure", False, None
+        words = f"{100 * share:.0f}% [{100 * ci95[0]:.0f}, {100 * ci95[1]:.0f}]"
+        return words, share > THIRD, row.get("p_third")
+    lift = row["above"].get(claim["lies_above"])
+    if lift is None:
+        return "beyond the frontier's ends", False, None
+    interval = lift["ci95"]
+    brackets = f" [{100 * interval[0]:+.2f}, {100 * interval[1]:+.2f}]" if interval else ""
+    return f"{100 * lift['difference']:+.2f} points{brackets}", lift["difference"] > 0, lift["p"]
