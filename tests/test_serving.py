@@ -15,8 +15,10 @@ import slow
 import torch
 
 import led_rl.serving
+from led_rl.decoding.arms import Matched, resolve
 from led_rl.decoding.led import LED, PRESETS
 from led_rl.errors import UserError
+from led_rl.eval.vllm_sampling import Budget, check_served, sampling_fields
 from led_rl.models.thinking import ThinkTokens
 from led_rl.serving import engine_args, request, xargs
 from led_rl.serving.client import Server, ServerLost
@@ -368,3 +370,36 @@ def test_registering_loads_nothing():
     code = "import sys, led_rl.serving.plugin; print(sorted({'torch', 'transformers', 'vllm'} & sys.modules.keys()))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout.strip() == "[]"
+
+
+BUDGET = Budget(9, [2], ThinkTokens(None, None))
+
+
+@pytest.mark.parametrize(
+    ("arm", "matched", "fields"),
+    [
+        ("plain", Matched(0.9), {"top_k": 0, "top_p": 0.9, "min_p": 0.0}),
+        ("min_p", Matched(), {"top_k": 0, "top_p": 1.0, "min_p": 0.1}),
+        ("min_p@p=0.05", Matched(1.0, 0.2), {"top_k": 0, "top_p": 1.0, "min_p": 0.05}),
+        ("top_p", Matched(0.5), {"top_k": 0, "top_p": 0.95, "min_p": 0.0}),
+    ],
+)
+def test_an_arm_as_a_request(arm, matched, fields):
+    arms = resolve([arm], matched)
+    check_served(arms, matched)
+    asked = sampling_fields(arms[0], 0.7, matched, BUDGET)
+    assert asked == {"max_tokens": 9, "stop_token_ids": [2], "repetition_penalty": 1.0, "temperature": 0.7, **fields}
+
+
+@pytest.mark.parametrize(
+    ("arm", "matched", "message"),
+    [
+        ("cuts", Matched(), "cannot run cuts: evaluate them with --engine engine"),
+        ("min_p", Matched(0.9), "cannot run min_p"),  # vLLM cuts by min-p first, and led_rl by top-p
+        ("top_p", Matched(1.0, 0.1), "cannot run top_p"),
+        ("plain", Matched(0.9, 0.1), "vLLM cuts by min-p first and led_rl by top-p first; set one"),
+    ],
+)
+def test_what_vllm_would_draw_otherwise_is_refused(arm, matched, message):
+    with pytest.raises(UserError, match=message):
+        check_served(resolve([arm], matched), matched)

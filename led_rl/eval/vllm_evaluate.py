@@ -51,7 +51,7 @@ def evaluate_with_vllm(config: EvalConfig, plan: Plan) -> Path:
     first = plan.targets.models[0]
     card = _card(first, config.trust_remote_code)
     plan = plan.with_default_arms(card.vocabulary, config)
-    check_served(plan.arms)
+    check_served(plan.arms, config.matched)
     if not config.precision.endswith("-true") and config.vllm_url is None:
         raise UserError(
             f"precision={config.precision!r}: vLLM computes in one dtype; use 32-true, bf16-true or 16-true"

@@ -53,8 +53,13 @@ class _Job:
     seed: int
 
 
-def check_served(arms: Sequence[Arm]) -> None:
-    """UserError that names the arms which vLLM cannot run."""
+def check_served(arms: Sequence[Arm], matched: Matched) -> None:
+    """UserError that names the arms which vLLM cannot run, or for a truncation that it would apply otherwise."""
+    if matched.top_p < 1 and matched.min_p > 0:
+        raise UserError(
+            f"matched.top_p={matched.top_p} with matched.min_p={matched.min_p} and --engine vllm: vLLM cuts by min-p "
+            "first and led_rl by top-p first; set one of them, or take --engine engine"
+        )
     if others := [arm.name for arm in arms if arm.served is None]:
         raise UserError(
             f"--engine vllm cannot run {', '.join(others)}: evaluate them with --engine engine, in a folder of their "
@@ -70,8 +75,9 @@ def sampling_fields(arm: Arm, temperature: float, matched: Matched, budget: Budg
         return {**fixed, "temperature": 0.0, "top_k": 0, "top_p": 1.0, "min_p": 0.0}
     if arm.served.led is not None:  # the plugin truncates
         return {**fixed, "temperature": temperature, "top_k": 0, "top_p": 1.0, "min_p": 0.0}
-    cut = {"top_k": arm.served.top_k, "top_p": matched.top_p, "min_p": matched.min_p}
-    return {**fixed, "temperature": temperature, **cut}
+    top_p = matched.top_p if arm.served.top_p is None else arm.served.top_p
+    min_p = matched.min_p if arm.served.min_p is None else arm.served.min_p
+    return {**fixed, "temperature": temperature, "top_k": arm.served.top_k, "top_p": top_p, "min_p": min_p}
 
 
 def led_fields(arm: Arm, matched: Matched, budget: Budget) -> dict[str, Any]:

@@ -67,7 +67,7 @@ def served(name: str, sampling: Sampling) -> Served:
     if name in (PLAIN, TOP_K):
         return Served(top_k=sampling.top_k)
     found = _arm(name, sampling).served
-    if found is None:
+    if found is None or found.led is None:
         raise UserError(
             f"rollout.decoder={name!r} with rollout.engine=vllm: vLLM runs plain, top_k, led_ and explore_final_ arms; "
             "choose one, or rollout.engine=true"

@@ -45,14 +45,14 @@ def test_both_engines_draw_from_the_same_distribution(tmp_path, record, pytestco
     other? Seeds that repeat would leave pass@1 as it is and lower pass@16 and the number of different completions.
     A z-test a figure, on differences by problem; false alarms 1e-4 each."""
     n, problems = 32, 500 if pytestconfig.getoption("--record") else 60  # the record's intervals are to be narrow
-    found = {}
+    found, arms = {}, ("plain", "min_p", "led_countdown")
     for engine in ("engine", "vllm"):
         home = tmp_path / engine
         done = subprocess.run(
             [
                 sys.executable, "scripts/eval_led.py", "--ckpt", "checkpoints/grpo_countdown", "--engine", engine,
                 "--output_dir", str(home), "--temperatures", "1.0", "--num_samples", str(n), "--num_problems",
-                str(problems), "--arms", "plain", "led_countdown",
+                str(problems), "--arms", *arms,
                 *(["--vllm.enforce_eager", "true"] if engine == "vllm" else ["--devices", "1"]),
             ],
             cwd=ROOT, capture_output=True, text=True, timeout=1200,
@@ -68,7 +68,7 @@ def test_both_engines_draw_from_the_same_distribution(tmp_path, record, pytestco
             for k in (1, 16):
                 found[engine, cell.arm, f"pass@{k}"] = {name: 100 * pass_at_k(n, c, k) for name, c in correct.items()}
             found[engine, cell.arm, "different completions"] = {name: len(texts[cell.arm, name]) for name in correct}
-    for arm in ("plain", "led_countdown"):
+    for arm in arms:
         for measure in ("pass@1", "pass@16", "different completions"):
             ours, theirs = (found[engine, arm, measure] for engine in ("engine", "vllm"))
             assert len(ours) == problems and ours.keys() == theirs.keys()

@@ -23,12 +23,15 @@ class Served:
     Attributes:
         greedy: no sampling, and nothing below matters.
         top_k: tokens kept by vLLM's own truncation; 0 keeps all.
+        top_p, min_p: the same, in place of what the arms share; None: as they share it.
         led: settings for the plugin; None: vLLM's own sampling.
         control: the plugin's control, instead of LED itself.
     """
 
     greedy: bool = False
     top_k: int = 0
+    top_p: float | None = None
+    min_p: float | None = None
     led: LED | None = None
     control: Literal["explore_final"] | None = None
 

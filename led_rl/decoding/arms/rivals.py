@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from led_rl.arm_card import ArmCard, rival_card
-from led_rl.decoding.arms.arm import Arm, NamedFamily, full_name, read_changes
+from led_rl.decoding.arms.arm import Arm, NamedFamily, Served, full_name, read_changes
 from led_rl.decoding.confident import Confident
 from led_rl.decoding.config import Matched
 from led_rl.decoding.cuts import CUTS
@@ -58,4 +58,13 @@ class RivalFamily(NamedFamily):
 
         card = rival_card(full_name(name, changes), settings={**matched.settings, **own})
         card = replace(card, family=name)
-        return [Arm(card, build, alone=name in _FEEDS_MIXTURES)]
+        return [Arm(card, build, alone=name in _FEEDS_MIXTURES, served=_served(name, own, matched))]
+
+
+def _served(name: str, own: Mapping[str, Any], matched: Matched) -> Served | None:
+    """The rivals that vLLM has itself. It cuts by min-p before top-p, so where both are on it draws otherwise."""
+    if name == "min_p" and matched.top_p == 1:
+        return Served(min_p=own["p"])
+    if name == "top_p" and matched.min_p == 0:
+        return Served(top_p=own["p"])
+    return None
