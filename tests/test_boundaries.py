@@ -201,3 +201,10 @@ def test_an_unknown_export_is_an_attribute_error():
 def test_no_drawer_for_everything():
     files = [path for folder in ("led_rl", "scripts", "tests") for path in (ROOT / folder).rglob("*.py")]
     assert not [path for path in files if path.stem in ("utils", "util", "helpers", "common", "misc")]
+
+
+def test_no_two_test_files_share_a_name():
+    """pytest imports a test file by its bare name: of tests/test_engine.py and tests/serving/test_engine.py one was lost
+    as soon as both could be collected, which needs vLLM."""
+    names = [path.name for path in (ROOT / "tests").rglob("test_*.py")]
+    assert len(names) == len(set(names))
