@@ -204,7 +204,7 @@ def test_no_drawer_for_everything():
 
 
 def test_no_two_test_files_share_a_name():
-    """pytest imports a test file by its bare name: of tests/test_engine.py and tests/serving/test_engine.py one was lost
-    as soon as both could be collected, which needs vLLM."""
+    """pytest imports a test file by its bare name: tests/serving/test_engine.py hid tests/test_engine.py as soon as
+    both could be collected, which needs vLLM."""
     names = [path.name for path in (ROOT / "tests").rglob("test_*.py")]
     assert len(names) == len(set(names))
