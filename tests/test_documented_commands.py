@@ -78,6 +78,7 @@ EXEMPT = {
     "pytest -m slow tests/reliability --record results/trust/reliability.json": ITSELF,
     ".ci/run": ITSELF,
     ".ci/browser": ITSELF,
+    ".ci/vllm": ITSELF,
     "tensorboard --logdir checkpoints": "a server of another project; tests/test_story.py reads what it would show",
     "python scripts/screenshots.py --run results/countdown_default --inspected checkpoints/inspected": "needs "
     "Chromium: tests/test_browser.py opens the same pages",
