@@ -120,6 +120,7 @@ EXEMPT_HEADS = {"curl": VLLM, "lm_eval": ADAPTERS}  # JSON over several lines, a
 # Tracked files that a command is there to write; every other stays as it is, to the byte.
 WRITES = {
     "led-bench busy --output results/speed/busy.json": {"results/speed/busy.json"},
+    "led-bench start --output results/speed/start.json": {"results/speed/start.json"},
     "led-bench grpo --steps 60 --repeats 2 --output results/speed/grpo.json": {"results/speed/grpo.json"},
     "python scripts/hostile_answers.py --output results/grading/hostile.json": {"results/grading/hostile.json"},
     "python scripts/measure_leak.py --output results/recovery/leak.json": {"results/recovery/leak.json"},
