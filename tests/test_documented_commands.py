@@ -104,7 +104,7 @@ EXEMPT = {
     "led-eval --ckpt checkpoints/countdown_grpo --arms plain myarm:cooler myarm:cooler@factor=0.8": OWN,
     "led-train --reward.extra myreward:short=0.2 --output_dir checkpoints/short": OWN,
     "led-train --task.name mytask:Sums --task.options.largest 20 --model checkpoints/base_countdown --output_dir "
-    "checkpoints/sums": OWN,
+    "checkpoints/sums --grpo.max_completion_length 64 --probe.max_new_tokens 64": OWN,
     "led-eval --ckpt checkpoints/sums --task.name mytask:Sums --task.options.largest 20": OWN,
     "python mymodel.py": OWN,
     "led-eval --family mymodel:louder --ckpt checkpoints/louder --task.name countdown": OWN,

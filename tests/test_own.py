@@ -83,7 +83,7 @@ def test_the_page_of_a_task_of_your_own(tmp_path):
     folder = tmp_path / "checkpoints" / "sums"
     assert "mytask:Sums" in (folder / "config.yaml").read_text()
     refused = run(evaluate.partition(" --task.name")[0], tmp_path)
-    assert refused.returncode == 2 and "type --task.name mytask:Sums to let it run" in refused.stderr
+    assert refused.returncode == 2 and "or name a task yourself, with --task.name" in refused.stderr
     succeed(evaluate, tmp_path)
     assert {row["problems"] for row in read_jsonl(folder / "eval" / "results.jsonl")} == {2}
 

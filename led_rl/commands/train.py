@@ -31,7 +31,9 @@ def default_file(argv: Sequence[str]) -> Path:
 
 def check(config: TrainConfig) -> None:
     """What can be said within a second: that there is a model, and that it can read the task."""
-    if config.model == BASE and COUNTDOWN not in config.task.name.split("+"):
+    names = config.task.name.split("+")
+    own = any(":" in name for name in names)  # a task of the user's may be worded as the small base reads prompts
+    if config.model == BASE and COUNTDOWN not in names and not own:
         raise UserError(
             f"task.name={config.task.name!r}: {BASE} reads countdown's words only; name a model, such as "
             "--model HuggingFaceTB/SmolLM2-135M-Instruct"
