@@ -1,6 +1,6 @@
 """Compare problems whose solution stood in a pretraining document with problems whose did not.
 
-python scripts/measure_leak.py --output results/recovery/leak.json
+python scripts/measure_leak.py --ckpt checkpoints/leak --output results/recovery/leak.json
 """
 
 import sys

@@ -68,6 +68,12 @@ HUB = "needs a model from the Hub"
 ADAPTERS = "a command of another project; tests/test_adapters.py runs it on a model that is here"
 OWN = "tests/test_own.py runs this page"
 HOURS = "makes mutants for minutes to hours; its records are results/mutants"
+LEAK = "python scripts/measure_leak.py --ckpt checkpoints/leak --output results/recovery/leak.json"
+# What has to be there before a command can run, by the command that makes it.
+BEFORE = {
+    LEAK: "led-eval --ckpt checkpoints/base_countdown --split validation --num_problems 3000 --arms plain "
+    "--output_dir checkpoints/leak",
+}
 EXEMPT = {
     "pip install -e .": ITSELF,
     "pip install -e '.[dev,docs]'": ITSELF,
@@ -123,7 +129,7 @@ WRITES = {
     "led-bench start --output results/speed/start.json": {"results/speed/start.json"},
     "led-bench grpo --steps 60 --repeats 2 --output results/speed/grpo.json": {"results/speed/grpo.json"},
     "python scripts/hostile_answers.py --output results/grading/hostile.json": {"results/grading/hostile.json"},
-    "python scripts/measure_leak.py --output results/recovery/leak.json": {"results/recovery/leak.json"},
+    LEAK: {"results/recovery/leak.json"},
     "python scripts/compare_graders.py --benchmarks gsm8k=gsm8k.jsonl math500=math500.jsonl --output "
     "results/grading/golds": {"results/grading/golds.json", "results/grading/golds.md"},
 }
@@ -209,6 +215,8 @@ class Checkout:
 
     def run(self, one):
         """(how it ended, tracked files that it changed), which are put back."""
+        if one.key in BEFORE:
+            self.run(RUN[BEFORE[one.key]])
         if one.key not in self.done:
             environment = {**os.environ, "PYTHONPATH": str(self.path), "HF_HUB_OFFLINE": "1"}
             ended = subprocess.run(

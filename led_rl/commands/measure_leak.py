@@ -99,8 +99,9 @@ main = Command(
     about="Compare countdown problems whose solution stood in a pretraining document, as a failed attempt at another "
     "target, with problems whose did not.",
     examples="""
-python scripts/eval_led.py --ckpt checkpoints/base_countdown --split validation --num_problems 3000 --arms plain
-python scripts/measure_leak.py --output results/recovery/leak.json
+python scripts/eval_led.py --ckpt checkpoints/base_countdown --split validation --num_problems 3000 --arms plain \\
+  --output_dir checkpoints/leak
+python scripts/measure_leak.py --ckpt checkpoints/leak --output results/recovery/leak.json
 """,
 )
 
