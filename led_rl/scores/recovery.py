@@ -114,8 +114,11 @@ def _at_step(
     points += _mixes(here, bases, problems, n, k)
     plain = next(i for i, one in enumerate(points) if one.card.name == PLAIN and one.temperature == at)
     values = np.concatenate([*(point.passes for point in points), base], axis=-1)  # (R, P, 2 (C + 1))
-    drawn = crossed_means(values, quantity_rng("recovery", recipe, step)).reshape(-1, len(points) + 1, 2)
-    means = values.mean(axis=(0, 1)).reshape(-1, 2)
+    # Without dust: arms that tie must tie exactly, or the last bit, which the number of threads decides, would choose
+    # the points of a frontier.
+    drawn = without_dust(crossed_means(values, quantity_rng("recovery", recipe, step)))
+    drawn = drawn.reshape(-1, len(points) + 1, 2)
+    means = without_dust(values.mean(axis=(0, 1))).reshape(-1, 2)
     by_run = values.mean(axis=1).reshape(len(runs), -1, 2)
     lost = interval(drawn[:, -1, 1] - drawn[:, plain, 1])
     rows: list[RecoveryRow] = []
