@@ -6,7 +6,7 @@ from typing import Literal
 
 from led_rl.report.chart import Axis, Chart, Control, Option, Panel, Point, Series, Shade
 from led_rl.report.palette import ramp
-from led_rl.report.select import latest, spread
+from led_rl.report.select import averaged_layers, latest, spread
 from led_rl.schema import ProbeRow, TrainRow
 
 EntropyKey = Literal["entropy_final_nats", "entropy_intermediate_nats"]
@@ -133,10 +133,9 @@ def frozen_words(frozen: int) -> str:
 
 
 def _shades(layers: int, frozen: int) -> list[Shade]:
-    depth = min(8, layers // 2)
     found = []
-    if depth > 1:
-        found.append(Shade(layers - depth + 0.5, layers - 0.5, "LED's window: averaged as intermediate layers"))
+    if averaged := averaged_layers(layers):
+        found.append(Shade(averaged.start - 0.5, averaged.stop - 0.5, "LED's window: averaged as intermediate layers"))
     if frozen:
         found.append(Shade(0.5, frozen + 0.5, "no adapter: training cannot change these layers", "frozen"))
     return found

@@ -74,7 +74,7 @@ def entropy_sentences(probe: Sequence[ProbeRow], frozen: int = 0) -> list[str]:
         how = "read through the final norm" if normed else "read without the final norm"
         sentences.append(
             f"{words}, final-layer entropy {final} from step {first['rl_step']} to step {last['rl_step']}; "
-            f"the mean of the intermediate layers ({how}) {intermediate}{built_in(frozen)}."
+            f"the mean of the intermediate layers ({how}) {intermediate}{built_in(frozen, len(last['entropy_nats']))}."
         )
     return sentences
 

@@ -63,12 +63,19 @@ def includes_zero(ci95: Sequence[float] | None) -> bool:
     return ci95 is None or ci95[0] <= 0 <= ci95[1]
 
 
-def built_in(frozen: int) -> str:
-    """What is so by construction, for the very sentence that compares layers; empty where training reached them all.
+def averaged_layers(layers: int) -> range:
+    """The layers, counted from 1, over which `entropy_intermediate_nats` is the mean: LED's window but its last."""
+    return range(layers - min(8, layers // 2) + 1, layers)
+
+
+def built_in(frozen: int, layers: int) -> str:
+    """What is so by construction, for the very sentence that tells of the averaged layers; empty where training
+    reached all of those.
 
     Args:
         frozen: the first so many layers, which no adapter of the run reaches.
+        layers: of the model.
     """
-    if not frozen:
+    if not any(layer <= frozen for layer in averaged_layers(layers)):
         return ""
-    return f" (by construction in part: no adapter reaches layer{' 1' if frozen == 1 else f's 1 to {frozen}'})"
+    return f" (by construction in part: no adapter reaches layers 1 to {frozen})"

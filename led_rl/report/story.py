@@ -133,7 +133,7 @@ def _entropy_words(probe: Sequence[ProbeRow], frozen: int) -> str:
             below = 1 - last["entropy_intermediate_nats"] / first["entropy_intermediate_nats"]
             return (
                 f"the final layer {_lost(final)} of its entropy and the layers just below it {_lost(below)}"
-                f"{built_in(frozen)}"
+                f"{built_in(frozen, len(last['entropy_nats']))}"
             )
     return ""
 

@@ -20,9 +20,7 @@ from led_rl.report.figures.style import (
     styled,
     text_words,
 )
-from led_rl.report.select import (
-    latest,
-)
+from led_rl.report.select import averaged_layers, latest
 from led_rl.schema import ProbeRow, TrainRow
 
 
@@ -97,13 +95,12 @@ def entropy_over_steps(axes: Axes, rows: Sequence[ProbeRow]) -> None:
 
 
 def _shade_intermediate(axes: Axes, layers: int, frozen: int) -> None:
-    """Grey behind layers L-d+1..L-1, d = min(8, L/2): what `entropy_intermediate_nats` averages. Hatched: frozen."""
+    """Grey behind what `entropy_intermediate_nats` averages. Hatched: frozen."""
     if frozen:
         axes.axvspan(0.5, frozen + 0.5, facecolor="none", edgecolor="#dddddd", hatch="///", zorder=0, linewidth=0)
         axes.text(0.6, 0.02, "hatched: no adapter", transform=axes.get_xaxis_transform(), fontsize=6.5, color="#777777")
-    depth = min(8, layers // 2)
-    if depth > 1:
-        axes.axvspan(layers - depth + 0.5, layers - 0.5, color="#f1f1f1", zorder=0, linewidth=0)
+    if averaged := averaged_layers(layers):
+        axes.axvspan(averaged.start - 0.5, averaged.stop - 0.5, color="#f1f1f1", zorder=0, linewidth=0)
 
 
 @styled
