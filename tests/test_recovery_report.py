@@ -143,12 +143,13 @@ def test_a_share_surely_above_a_third_has_a_small_p():
 STUDY = Path(__file__).parents[1] / "results" / "recovery"
 
 
-def test_the_committed_study_is_what_its_counts_say(tmp_path):
+@pytest.mark.parametrize("study", [STUDY, STUDY.parent / "led_ablations"], ids=lambda study: study.name)
+def test_the_committed_study_is_what_its_counts_say(tmp_path, study):
     """Pooled again from the counts of its runs: every row, every interval; and its README says no more than that."""
-    shutil.copytree(STUDY, tmp_path / "study")
+    shutil.copytree(study, tmp_path / "study")
     rows = pool(tmp_path / "study")
-    assert rows == read_jsonl(STUDY / "recovery.jsonl")
-    readme = STUDY / "README.md"
+    assert rows == read_jsonl(study / "recovery.jsonl")
+    readme = study / "README.md"
     assert block_of(readme, "recovery") == recovery_block(rows) and block_of(readme, "answers") == answers_block(rows)
 
 

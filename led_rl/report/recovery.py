@@ -25,6 +25,7 @@ from led_rl.scores.tallies import read_counts
 
 FRONTIERS = {"top_k": "truncation alone", "led": "LED as published", "wise": "mixed weights"}
 MARKERS = "os^vD*PXph<>"
+LEVEL = 0.05  # of a p after Holm's adjustment
 
 
 def pool(study: Path, reference_temperature: float = 1.0) -> list[RecoveryRow]:
@@ -48,14 +49,29 @@ def pool(study: Path, reference_temperature: float = 1.0) -> list[RecoveryRow]:
     return rows
 
 
+def at_last_step(rows: Sequence[RecoveryRow]) -> dict[str, list[RecoveryRow]]:
+    """recipe -> its rows after its last step."""
+    found: dict[str, list[RecoveryRow]] = {}
+    for row in rows:
+        found.setdefault(row["recipe"], []).append(row)
+    return {
+        recipe: [row for row in own if row["rl_step"] == max(one["rl_step"] for one in own)]
+        for recipe, own in found.items()
+    }
+
+
+def share_words(row: RecoveryRow) -> str:
+    """`70% [60, 80]`, of the loss."""
+    share = f"{100 * (row['share_recovered'] or 0.0):.0f}%"
+    return share if row["ci95"] is None else f"{share} [{100 * row['ci95'][0]:.0f}, {100 * row['ci95'][1]:.0f}]"
+
+
 def recovery_block(rows: Sequence[RecoveryRow]) -> str:
     """A table a recipe, at its last step: the arms in the order of a report, each at every temperature."""
     if not rows:
         raise UserError("no row of recovery: evaluate a base (step 0) and a later step, plainly and by other arms")
     parts = []
-    for recipe in dict.fromkeys(row["recipe"] for row in rows):
-        own = [row for row in rows if row["recipe"] == recipe]
-        own = [row for row in own if row["rl_step"] == max(one["rl_step"] for one in own)]
+    for recipe, own in at_last_step(rows).items():
         first = own[0]
         runs = "1 run" if first["runs"] == 1 else f"{first['runs']} runs"
         k = first["k"]
@@ -92,15 +108,13 @@ def recovery_block(rows: Sequence[RecoveryRow]) -> str:
 
 def recovery_figure(rows: Sequence[RecoveryRow]) -> Figure:
     """pass@k against pass@1, a panel a recipe: every arm through its temperatures, the base, and what RL moved."""
-    recipes = list(dict.fromkeys(row["recipe"] for row in rows))
+    recipes = at_last_step(rows)
     labels = list(dict.fromkeys(row["label"] for row in sorted(rows, key=_order)))
     colours = _colours(rows)
     with context(["default", dict(RC)]), matplotlib.rc_context():
         figure = Figure(figsize=(1.0 + 4.6 * len(recipes), 6.6), layout="constrained")
         grid = figure.subplots(1, len(recipes), squeeze=False)[0]
-        for axes, recipe in zip(grid, recipes, strict=True):
-            own = [row for row in rows if row["recipe"] == recipe]
-            own = [row for row in own if row["rl_step"] == max(one["rl_step"] for one in own)]
+        for axes, (recipe, own) in zip(grid, recipes.items(), strict=True):
             at = own[0]["reference_temperature"]
             (plain,) = [row for row in own if row["arm"] == "plain" and row["temperature"] == at]
             base = plain["pass_at_k"] + plain["pass_at_k_lost"]
@@ -156,4 +170,4 @@ def _lift(row: RecoveryRow, name: str) -> str:
     text = f"{100 * lift['difference']:+.1f}"
     if lift["ci95"] is not None:
         text += f" [{100 * lift['ci95'][0]:.1f}, {100 * lift['ci95'][1]:.1f}]"
-    return f"**{text}**" if lift["p_holm"] is not None and lift["p_holm"] < 0.05 else text
+    return f"**{text}**" if lift["p_holm"] is not None and lift["p_holm"] < LEVEL else text

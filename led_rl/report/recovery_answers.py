@@ -5,9 +5,9 @@ A yes is an arm above a frontier with p < 0.05 after Holm's adjustment over all 
 
 from collections.abc import Callable, Iterator, Sequence
 
+from led_rl.report.recovery import LEVEL, at_last_step, share_words
 from led_rl.schema import AboveFrontier, RecoveryRow
 
-LEVEL = 0.05
 TENTH = 0.1  # of what RL gained in pass@1: the price that the study aims at
 NAMED = 3  # arms of one sentence
 
@@ -15,9 +15,7 @@ NAMED = 3  # arms of one sentence
 def answers_block(rows: Sequence[RecoveryRow]) -> str:
     """A paragraph of answers for each recipe, at its last step, in Markdown."""
     lines = []
-    for recipe in dict.fromkeys(row["recipe"] for row in rows):
-        own = [row for row in rows if row["recipe"] == recipe]
-        own = [row for row in own if row["rl_step"] == max(one["rl_step"] for one in own)]
+    for recipe, own in at_last_step(rows).items():
         lines += [f"**{recipe}**", "", *(f"- {sentence}" for sentence in _answers(own)), ""]
     return "\n".join(lines).rstrip()
 
@@ -78,7 +76,5 @@ def _lift(lift: AboveFrontier, row: RecoveryRow) -> str:
 
 
 def _told(row: RecoveryRow) -> str:
-    share = f"{100 * (row['share_recovered'] or 0.0):.0f}%"
-    if row["ci95"] is not None:
-        share += f" [{100 * row['ci95'][0]:.0f}, {100 * row['ci95'][1]:.0f}]"
-    return f"{share} for {100 * row['pass_at_1_price']:.1f} points, by {row['label']} at T = {row['temperature']:g}"
+    price = f"{100 * row['pass_at_1_price']:.1f} points"
+    return f"{share_words(row)} for {price}, by {row['label']} at T = {row['temperature']:g}"

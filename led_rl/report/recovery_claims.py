@@ -6,17 +6,15 @@ Holm's adjustment is over the plan's claims in each recipe, and not over all arm
 from collections.abc import Sequence
 
 from led_rl.errors import UserError
+from led_rl.report.recovery import FRONTIERS, LEVEL, at_last_step, share_words
 from led_rl.schema import ClaimRow, RecoveryRow
 from led_rl.scores.hierarchy import holm
 from led_rl.scores.recovery import THIRD
 
-LEVEL = 0.05
 A_THIRD = "a third"
 ABOVE = {
     A_THIRD: "gives back more than a third of the loss",
-    "top_k": "lies above the frontier of truncation",
-    "led": "lies above the frontier of LED as published",
-    "wise": "lies above the frontier of mixed weights",
+    **{name: f"lies above the frontier of {words}" for name, words in FRONTIERS.items()},
 }
 
 
@@ -26,10 +24,7 @@ def claims_block(rows: Sequence[RecoveryRow], claims: Sequence[ClaimRow]) -> str
     UserError for a claim about an arm or a temperature that was not evaluated.
     """
     parts: list[str] = []
-    for recipe in dict.fromkeys(row["recipe"] for row in rows):
-        own = [row for row in rows if row["recipe"] == recipe]
-        last = max(row["rl_step"] for row in own)
-        own = [row for row in own if row["rl_step"] == last]
+    for recipe, own in at_last_step(rows).items():
         parts += [*_table(recipe, own, claims), ""]
     parts.append(
         "Yes: p below 0.05 after Holm's adjustment over the claims of the recipe, and on the side claimed. Brackets: "
@@ -65,11 +60,10 @@ def _tested(rows: Sequence[RecoveryRow], claim: ClaimRow) -> tuple[str, bool, fl
     if row is None:
         raise UserError(f"claims.jsonl: {claim['arm']} at T={claim['temperature']:g} was not evaluated in every run")
     if claim["lies_above"] == A_THIRD:
-        share, ci95 = row["share_recovered"], row["ci95"]
-        if share is None or ci95 is None:
+        share = row["share_recovered"]
+        if share is None:
             return f"RL lost no pass@{row['k']} for sure", False, None
-        words = f"{100 * share:.0f}% [{100 * ci95[0]:.0f}, {100 * ci95[1]:.0f}]"
-        return words, share > THIRD, row.get("p_third")
+        return share_words(row), share > THIRD, row.get("p_third")
     lift = row["above"].get(claim["lies_above"])
     if lift is None:
         return "beyond the frontier's ends", False, None

@@ -73,9 +73,8 @@ class SlipReader:
         grammar = grammar_of(load_task(recorded_task({"task": settings["task"]})))
         if grammar is None:
             return None
-        found = (grammar.asked(row["problem_id"], row["question"]) for row in asked[:PROBLEMS])
-        ids = (row["problem_id"] for row in asked)
-        return cls(grammar, {name: problem for name, problem in zip(ids, found, strict=False) if problem is not None})
+        found = {row["problem_id"]: grammar.asked(row["problem_id"], row["question"]) for row in asked[:PROBLEMS]}
+        return cls(grammar, {name: problem for name, problem in found.items() if problem is not None})
 
     def see(self, cell: Cell, row: SampleRow) -> None:
         """One sample of a cell, none of them twice."""
