@@ -3,6 +3,7 @@
 import ast
 import json
 import math
+import os
 import re
 import subprocess
 import sys
@@ -403,3 +404,15 @@ def test_an_arm_as_a_request(arm, matched, fields):
 def test_what_vllm_would_draw_otherwise_is_refused(arm, matched, message):
     with pytest.raises(UserError, match=message):
         check_served(resolve([arm], matched), matched)
+
+
+def test_the_shipped_base_is_found_from_any_folder(tmp_path):
+    """Away from a clone it was asked of the Hub, again and again for half a minute, and never found."""
+    ckpt = Path(__file__).parents[1] / "checkpoints" / "grpo_countdown"
+    for source in ("checkpoints/base_countdown", str(ckpt)):
+        done = subprocess.run(
+            [sys.executable, "-m", "led_rl.commands.eval", "--ckpt", source, "--engine", "vllm", "--arms", "cuts",
+             "--output_dir", "there"],
+            cwd=tmp_path, capture_output=True, text=True, timeout=120, env={**os.environ, "HF_HUB_OFFLINE": "1"},
+        )  # fmt: skip
+        assert done.returncode == 2 and "error: --engine vllm cannot run cuts" in done.stderr, done.stderr[-1000:]

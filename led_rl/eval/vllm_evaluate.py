@@ -30,6 +30,7 @@ from led_rl.records import write_json
 from led_rl.scores.scoring import score
 from led_rl.serving.client import Server, ServerLost
 from led_rl.serving.settings import KEY, Limits, Settings, request, xargs
+from led_rl.shipped import located
 
 
 @dataclass(frozen=True)
@@ -107,7 +108,7 @@ def evaluate_with_vllm(config: EvalConfig, plan: Plan) -> Path:
 def _card(target: Target, trust_remote_code: bool) -> _Card:
     options = {"trust_remote_code": trust_remote_code}
     try:
-        tokenizer = AutoTokenizer.from_pretrained(target.source, **options)
+        tokenizer = AutoTokenizer.from_pretrained(located(target.source), **options)
         config = AutoConfig.from_pretrained(_config_source(target.source), **options).get_text_config()
     except (OSError, ValueError) as error:
         raise UserError(f"{target.source}: cannot be read ({str(error).splitlines()[0]})") from error
@@ -127,11 +128,12 @@ def _card(target: Target, trust_remote_code: bool) -> _Card:
 
 def _config_source(source: str) -> str:
     """Where a model's config is: an adapter's is its base's."""
+    folder = str(located(source))
     if not is_adapter(source):
-        return source
+        return folder
     from peft import PeftConfig
 
-    return str(PeftConfig.from_pretrained(source).base_model_name_or_path)
+    return str(located(str(PeftConfig.from_pretrained(folder).base_model_name_or_path)))
 
 
 def _servers(
@@ -143,7 +145,7 @@ def _servers(
         wanted = {
             name: target
             for target in plan.targets.models
-            for name in (target.source, target.source.rstrip("/"), str(Path(target.source).resolve()))
+            for name in (target.source, target.source.rstrip("/"), str(located(target.source).resolve()))
         }
         name, target = served_name(server, wanted)
         try:
@@ -200,7 +202,7 @@ def _local(target: Target, config: EvalConfig, depth: int, max_model_len: int) -
 def _model_folder(target: Target, config: EvalConfig) -> Iterator[str]:
     """Where vLLM finds the model: an adapter is merged into its base first, in a folder that is gone afterwards."""
     if not is_adapter(target.source):
-        yield target.source
+        yield str(located(target.source))
         return
     with tempfile.TemporaryDirectory() as folder:
         policy = load_target(target, config)
