@@ -416,3 +416,8 @@ def test_the_shipped_base_is_found_from_any_folder(tmp_path):
             cwd=tmp_path, capture_output=True, text=True, timeout=120, env={**os.environ, "HF_HUB_OFFLINE": "1"},
         )  # fmt: skip
         assert done.returncode == 2 and "error: --engine vllm cannot run cuts" in done.stderr, done.stderr[-1000:]
+    command = [sys.executable, "-m", "led_rl.serving.serve", "--model", "checkpoints/base_countdown", "--print"]
+    done = subprocess.run(
+        command, cwd=tmp_path, capture_output=True, text=True, timeout=120, env={**os.environ, "HF_HUB_OFFLINE": "1"}
+    )
+    assert done.returncode == 0 and f"--model {ckpt.with_name('base_countdown')}" in done.stdout, done.stderr[-1000:]

