@@ -112,7 +112,10 @@ def recovery_figure(rows: Sequence[RecoveryRow]) -> Figure:
     labels = list(dict.fromkeys(row["label"] for row in sorted(rows, key=_order)))
     colours = _colours(rows)
     with context(["default", dict(RC)]), matplotlib.rc_context():
-        figure = Figure(figsize=(1.0 + 4.6 * len(recipes), 6.6), layout="constrained")
+        width = 1.0 + 4.6 * len(recipes)
+        # As many columns of names as fit, and room below the panels for their rows.
+        columns = min(3, max(1, int(width / (0.45 + 0.058 * max(map(len, labels))))))
+        figure = Figure(figsize=(width, max(6.6, 5.2 + 0.19 * len(labels) / columns)), layout="constrained")
         grid = figure.subplots(1, len(recipes), squeeze=False)[0]
         for axes, (recipe, own) in zip(grid, recipes.items(), strict=True):
             at = own[0]["reference_temperature"]
@@ -141,7 +144,7 @@ def recovery_figure(rows: Sequence[RecoveryRow]) -> Figure:
         handles = {
             text: handle for axes in grid for handle, text in zip(*axes.get_legend_handles_labels(), strict=True)
         }
-        figure.legend(handles.values(), handles.keys(), loc="outside lower left", ncols=3 if len(recipes) > 1 else 2)
+        figure.legend(handles.values(), handles.keys(), loc="outside lower left", ncols=columns)
     return figure
 
 
