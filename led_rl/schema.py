@@ -311,7 +311,7 @@ class AboveFrontier(TypedDict):
 
     difference: Annotated[float, "pass@k above it, a fraction"]
     ci95: Interval
-    p: Annotated[float | None, "two-sided, from the resamples"]
+    p: Annotated[float | None, "two-sided"]
     p_holm: Annotated[float | None, "the same, adjusted over all arms and temperatures of the step"]
 
 
@@ -331,7 +331,7 @@ class ClaimRow(TypedDict):
 class RecoveryRow(TypedDict):
     """`eval/recovery.jsonl`: what an arm gives back of the pass@k that RL took, and at what price in pass@1.
 
-    Over one run in a run's folder; over all runs of a recipe in a study's, runs and problems both resampled.
+    Over one run in a run's folder; over all runs of a recipe in a study's, runs and problems both as drawn by chance.
     """
 
     recipe: Annotated[str, "what was trained how; `run` in a run's folder"]
@@ -350,9 +350,9 @@ class RecoveryRow(TypedDict):
     pass_at_k_lost: Annotated[float, "base minus policy, plain sampling"]
     pass_at_1_gained: Annotated[float, "policy minus base, plain sampling"]
     share_recovered: Annotated[float | None, "fraction of the loss given back; null where no loss is shown"]
-    ci95: Annotated[list[float] | None, "of the share, runs and problems resampled"]
-    t_ci95: Annotated[list[float] | None, "of the share, Student's over runs; null for one run"]
-    p_third: NotRequired[Annotated[float | None, "two-sided, from the resamples: that the share is a third"]]
+    ci95: Annotated[list[float] | None, "of the share, over runs and problems (`led_rl.scores.hierarchy`)"]
+    t_ci95: Annotated[list[float] | None, "of the share, Student's over runs alone (jackknife); null for one run"]
+    p_third: NotRequired[Annotated[float | None, "two-sided: that the share is a third"]]
     pass_at_1_price: Annotated[float, "plain minus arm, a fraction"]
     price_ci95: Interval
     above: Annotated[dict[str, AboveFrontier], "by frontier: top_k (truncation alone), led (as published), wise"]
@@ -373,7 +373,7 @@ class DoseRow(TypedDict):
     problems: int
     temperatures: Annotated[list[float], "what the slope is over"]
     slope: Annotated[float, "of pass@k, fraction per unit of temperature, mean over runs and problems"]
-    slope_ci95: Annotated[list[float] | None, "runs and problems resampled"]
+    slope_ci95: Annotated[list[float] | None, "over runs and problems"]
     slope_t_ci95: Annotated[list[float] | None, "Student's over runs; null for one run"]
     pass_at_k: Annotated[dict[str, float], "by temperature"]
     pass_at_1: Annotated[dict[str, float], "by temperature"]
@@ -389,7 +389,7 @@ class PairedDifference(TypedDict):
     """Minus other rollouts: paired by seed, and by problem where it is a mean over problems."""
 
     difference: float
-    ci95: Annotated[list[float] | None, "runs and problems resampled; null for one number a run"]
+    ci95: Annotated[list[float] | None, "over runs and problems; null for one number a run"]
     t_ci95: Annotated[list[float] | None, "Student's over runs; null for one run"]
     runs: int
 
@@ -413,7 +413,7 @@ class RolloutsRow(TypedDict):
     seeds: list[int]
     of_runs: Annotated[list[float], "one number a seed"]
     mean: Annotated[float, "over seeds, and problems where it is pass@k, a fraction"]
-    ci95: Annotated[list[float] | None, "runs and problems resampled; null for one number a run"]
+    ci95: Annotated[list[float] | None, "over runs and problems; null for one number a run"]
     t_ci95: Annotated[list[float] | None, "Student's over runs; null for one run"]
     minus: Annotated[
         dict[str, PairedDifference],

@@ -86,7 +86,7 @@ def test_answers_are_yes_only_where_a_claim_holds_after_adjustment():
     truncation, published, mixed, alone, beside = answers_block(rows).splitlines()[2:]
     assert "**Yes**, 1 of 2 points: min_p at T = 1, +2.0 points of pass@16 [1.0, 3.0], adjusted p 0.04." in truncation
     assert "wise" not in truncation and "led_latent" not in truncation
-    assert "**No**, none of 2 points; nearest: min_p" in published
+    assert "**Not shown**, by none of 2 points; nearest: min_p" in published
     assert "**Yes**, 1 of 3 points: wise_0.5+led at T = 1, +1.0 points" in mixed
     assert "(3.0 points): 20% [10, 30] for 2.0 points, by min_p at T = 1" in alone
     assert "70% [60, 80] for 2.9 points, by wise_0.5 at T = 1" in beside  # the dearer one is beyond the price
@@ -113,10 +113,10 @@ def test_claims_are_judged_on_their_side_and_adjusted_over_the_plan_alone():
     lines = claims_block(rows, claims).splitlines()
     assert lines[0] == "**toy**, step 9, 5 runs, 90 problems:"
     assert [line.split(" | ")[2:] for line in lines[4:8]] == [
-        ["70% [60, 80]", "0.004", "0.008", "**yes** |"],
-        ["+2.00 points [+1.00, +3.00]", "0.02", "0.02", "**yes** |"],
-        ["-3.00 points [-4.00, -2.00]", "0.001", "0.003", "no |"],  # surely below
-        ["beyond the frontier's ends", "|", "could not be tested |"],
+        ["70% [60, 80]", "0.004", "0.012", "**yes** |"],
+        ["+2.00 points [+1.00, +3.00]", "0.02", "0.04", "**yes** |"],
+        ["-3.00 points [-4.00, -2.00]", "0.001", "0.004", "no: at most -2.00 |"],  # surely below
+        ["beyond the frontier's end, or there is none", "|", "could not be tested |"],  # and counts as a claim
     ]
     with pytest.raises(UserError, match="cuts at T=1 was not evaluated in every run"):
         claims_block(rows, [{"arm": "cuts", "temperature": 1.0, "lies_above": "led"}])

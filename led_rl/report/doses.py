@@ -84,7 +84,7 @@ def doses_block(rows: Sequence[DoseRow]) -> str:
         lines.append(f"| {' | '.join(cells)} |")
     lines.append("")
     lines.append(
-        "Brackets: 95% bootstrap intervals, over runs and problems where there are several runs, else over problems. "
+        "Brackets: 95% intervals, over runs and problems where there are 3 runs or more, else over problems alone. "
         "Slope: least squares over T = 0.6 to 1.4. Slips: words that the grammar of traces does not allow. A share is "
         "empty where no loss is shown."
     )

@@ -36,7 +36,7 @@ def sessions_of(folder: Path) -> list[list[Session]]:
 
 def check_alike(records: Sequence[EvalRecord], whose: str) -> None:
     """UserError unless these evaluations drew the same problems in the same way, so that their runs can be pooled."""
-    for key in ("split", "seed", "n", "task", "matched"):
+    for key in ("split", "seed", "n", "task", "matched", "prompt", "thinking", "max_new_tokens", "precision", "engine"):
         if len({str(dict(record)[key]) for record in records}) > 1:
             raise UserError(f"{whose} differ in {key}: only runs that were sampled alike can be pooled")
 

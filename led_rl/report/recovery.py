@@ -98,10 +98,11 @@ def recovery_block(rows: Sequence[RecoveryRow]) -> str:
             parts.append(f"| {' | '.join(cells)} |")
         parts.append("")
     parts.append(
-        "Brackets: 95% bootstrap intervals, over runs and problems where there are several runs, else over problems. "
-        "Above a frontier: points of pass@k at equal pass@1; bold where p < 0.05 after Holm's adjustment over all arms "
-        "and temperatures of that step; empty where the arm is a point of it, or it reaches no such pass@1. `n of 16 "
-        "samples from the base` is computed from the counts of both models."
+        "Brackets: 95% intervals; of 3 runs or more they cover the bootstrap over runs and problems and Student's t "
+        "over runs; of fewer, the bootstrap over problems alone, which says nothing of other runs. Above a frontier: "
+        "points of pass@k at equal pass@1; bold where p < 0.05 after Holm's adjustment over all arms and temperatures "
+        "of that step; empty where the arm is a point of it, or it reaches no such pass@1. "
+        f"`n of {rows[0]['k']} samples from the base` is computed from the counts of both models."
     )
     return "\n".join(parts)
 

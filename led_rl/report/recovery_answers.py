@@ -1,4 +1,4 @@
-"""What gives exploration back, in sentences: the study's questions, each with yes or no and its number.
+"""What gives exploration back, in sentences: the study's questions, each with its number: yes, or not shown.
 
 A yes is an arm above a frontier with p < 0.05 after Holm's adjustment over all arms and temperatures of the step.
 """
@@ -53,7 +53,7 @@ def _answers(rows: Sequence[RecoveryRow]) -> Iterator[str]:
 
 
 def _above(rows: Sequence[RecoveryRow], frontier: str, chosen: Callable[[RecoveryRow], bool], question: str) -> str:
-    """Yes, and the arms that lie highest above the frontier for sure; no, and the one that comes nearest."""
+    """Yes, and the arms that lie highest above the frontier for sure; not shown, and the one that comes nearest."""
     found = [(row["above"][frontier], row) for row in rows if frontier in row["above"] and chosen(row)]
     found = [(lift, row) for lift, row in found if lift["p_holm"] is not None]
     if not found:
@@ -64,7 +64,7 @@ def _above(rows: Sequence[RecoveryRow], frontier: str, chosen: Callable[[Recover
         named = "; ".join(_lift(*pair) for pair in sure[:NAMED])
         return f"{question} **Yes**, {len(sure)} of {len(found)} points: {named}."
     lift, row = min(found, key=lambda pair: (pair[0]["p"] or 1.0) if pair[0]["difference"] > 0 else 2.0)
-    return f"{question} **No**, none of {len(found)} points; nearest: {_lift(lift, row)}."
+    return f"{question} **Not shown**, by none of {len(found)} points; nearest: {_lift(lift, row)}."
 
 
 def _lift(lift: AboveFrontier, row: RecoveryRow) -> str:

@@ -30,8 +30,8 @@ SMOOTHED = 25  # steps
 COLOURS = ("plain-0", "led-0", "control-0", "explore-0", "rival-0", "rival-1", "weights-0", "control-1")
 POINTS = 100.0
 NOTE = (
-    "Points of a hundred. Brackets: 95% intervals from drawing runs and problems with replacement (with one run, "
-    "problems alone); after a semicolon the difference from plain rollouts tested plainly, paired by seed and "
+    "Points of a hundred. Brackets: 95% intervals over runs and problems (of fewer than 3 runs, "
+    "over problems alone); after a semicolon the difference from plain rollouts tested plainly, paired by seed and "
     "problem, bold where its interval leaves out 0; for `led_corrected`, after another, that from uncorrected LED "
     "rollouts tested alike. Best T: plain sampling at the temperature with the best pass@k on one half of the "
     f"problems, read off the other half. Reward at the end: mean of the last {LAST_STEPS} steps; steps to "

@@ -12,7 +12,7 @@ import numpy as np
 from led_rl.arm_card import PLAIN, ArmCards
 from led_rl.schema import DoseRow, RecoveryRow, SlipsRow
 from led_rl.scores.bootstrap import quantity_rng, without_dust
-from led_rl.scores.hierarchy import crossed_means, interval, t_interval
+from led_rl.scores.hierarchy import crossed_means, interval_of_both, t_interval
 from led_rl.scores.pass_at_k import headline_k, ks, pass_at_k
 from led_rl.scores.recovery import recovery
 from led_rl.scores.slope import problem_slopes
@@ -105,7 +105,7 @@ def _row(
             "problems": len(problems),
             "temperatures": inside,
             "slope": float(without_dust(slopes.mean())),
-            "slope_ci95": interval(drawn),
+            "slope_ci95": interval_of_both(drawn, slopes.mean(-1).tolist()),
             "slope_t_ci95": t_interval(slopes.mean(-1).tolist()),
             "pass_at_k": {f"{t:g}": _mean_pass(cells, t, n, k) for t in temperatures},
             "pass_at_1": {f"{t:g}": _mean_pass(cells, t, n, 1) for t in temperatures},

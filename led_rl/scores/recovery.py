@@ -10,12 +10,13 @@ the loss back; the price is in the currency that RL earned. Beside them stands h
 of what is cheaper: its truncation alone, LED as published, mixed weights (`led_rl.scores.envelope`), with p-values that
 Holm's rule adjusts over the family. Where RL lost nothing that the data can tell from 0, a share has no meaning: null.
 
-`mix_<m>` draws m of 16 samples from the base and is computed from the counts of both, exactly.
+`mix_<m>` draws m of k samples from the base and is computed from the counts of both, exactly.
 Shapes: R runs, P problems, C cells, N resamples.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +25,7 @@ from led_rl.arm_card import EXPLORE_BASE, LED, PLAIN, TOP_K, ArmCard, ArmCards
 from led_rl.schema import AboveFrontier, RecoveryRow
 from led_rl.scores.bootstrap import quantity_rng, without_dust
 from led_rl.scores.envelope import envelope_at
-from led_rl.scores.hierarchy import crossed_means, holm, interval, t_interval, two_sided_p
+from led_rl.scores.hierarchy import crossed_means, holm, interval_of_both, p_of_both, pseudo_values, t_interval
 from led_rl.scores.mixture import pass_at_k_mixed
 from led_rl.scores.pass_at_k import headline_k, ks, pass_at_k
 from led_rl.scores.tallies import Cell
@@ -33,7 +34,7 @@ FloatArray = NDArray[np.float64]
 Counts = Mapping[Cell, Mapping[str, int]]
 
 THIRD = 1 / 3  # of the loss: what a plan may ask a remedy to give back
-MIXES = (1, 2, 4, 8)  # samples of the base among 16
+MIXES = (1, 2, 4, 8)  # samples of the base among k
 WISE = "wise"
 
 
@@ -46,9 +47,9 @@ class _Point:
     passes: FloatArray  # (R, P, 2): pass@1 and pass@K
 
 
-def mix_card(m: int) -> ArmCard:
-    """The arm that draws m of 16 samples from the base."""
-    label = f"{m} of 16 samples from the base"
+def mix_card(m: int, k: int) -> ArmCard:
+    """The arm that draws m of k samples from the base."""
+    label = f"{m} of {k} samples from the base"
     return ArmCard(f"mix_{m}", None, "mix", "weights", label, label, (PLAIN,), {"samples_of_base": m})
 
 
@@ -120,11 +121,11 @@ def _at_step(
     drawn = drawn.reshape(-1, len(points) + 1, 2)
     means = without_dust(values.mean(axis=(0, 1))).reshape(-1, 2)
     by_run = values.mean(axis=1).reshape(len(runs), -1, 2)
-    lost = interval(drawn[:, -1, 1] - drawn[:, plain, 1])
+    lost = interval_of_both(drawn[:, -1, 1] - drawn[:, plain, 1], list(by_run[:, -1, 1] - by_run[:, plain, 1]))
     rows: list[RecoveryRow] = []
     for place, point in enumerate(points):
-        share = _share(means[place, 1], means[plain, 1], means[-1, 1])
-        of_runs = [_share(run[place, 1], run[plain, 1], run[-1, 1]) for run in by_run]
+        share = _share_of(place, plain, means)
+        of_runs = pseudo_values(partial(_share_of, place, plain), by_run)
         told = lost is not None and lost[0] > 0  # RL lost something for sure
         price = means[plain, 0] - means[place, 0]
         rows.append(
@@ -145,12 +146,16 @@ def _at_step(
                 "pass_at_k_lost": _clean(means[-1, 1] - means[plain, 1]),
                 "pass_at_1_gained": _clean(means[plain, 0] - means[-1, 0]),
                 "share_recovered": _clean(share) if told else None,
-                "ci95": interval(_share(drawn[:, place, 1], drawn[:, plain, 1], drawn[:, -1, 1])) if told else None,
-                "t_ci95": t_interval([float(one) for one in of_runs]) if told else None,
-                "p_third": two_sided_p(_beyond_third(drawn, place, plain)) if told else None,
+                "ci95": interval_of_both(_share_of(place, plain, drawn), of_runs) if told else None,
+                "t_ci95": t_interval(of_runs) if told else None,
+                "p_third": p_of_both(_beyond_third(drawn, place, plain), list(_beyond_third(by_run, place, plain)))
+                if told
+                else None,
                 "pass_at_1_price": _clean(price),
-                "price_ci95": interval(drawn[:, plain, 0] - drawn[:, place, 0]),
-                "above": _above(place, points, means, drawn),
+                "price_ci95": interval_of_both(
+                    drawn[:, plain, 0] - drawn[:, place, 0], list(by_run[:, plain, 0] - by_run[:, place, 0])
+                ),
+                "above": _above(place, points, means, drawn, by_run),
                 "runs": len(runs),
                 "problems": len(problems),
             }
@@ -159,9 +164,12 @@ def _at_step(
     return rows
 
 
-def _share(arm: FloatArray, plain: FloatArray, base: FloatArray) -> FloatArray:
+def _share_of(place: int, plain: int, scores: FloatArray) -> FloatArray:
+    """Share recovered by a point, of scores (.., C + 1, 2) whose last is the base."""
     with np.errstate(divide="ignore", invalid="ignore"):
-        share: FloatArray = np.divide(np.subtract(arm, plain), np.subtract(base, plain))
+        share: FloatArray = np.divide(
+            scores[..., place, 1] - scores[..., plain, 1], scores[..., -1, 1] - scores[..., plain, 1]
+        )
     return share
 
 
@@ -188,7 +196,7 @@ def _mixes(
     )
     points = []
     for m in MIXES:
-        if m > k:
+        if m >= k:  # the base alone
             continue
         for temperature in sorted(temperatures):
             tables = [
@@ -201,7 +209,7 @@ def _mixes(
                 ours, theirs = (np.array([t[name] for name in problems], dtype=np.intp) for t in (policy, base))
                 one = (1 - m / k) * pass_at_k(n, ours, 1) + m / k * pass_at_k(n, theirs, 1)
                 passes.append(np.stack([one, pass_at_k_mixed(n, ours, n, theirs, k, m)], -1))
-            points.append(_Point(mix_card(m), temperature, np.stack(passes)))
+            points.append(_Point(mix_card(m, k), temperature, np.stack(passes)))
     return points
 
 
@@ -210,31 +218,43 @@ def _complete(table: Mapping[str, int], problems: Sequence[str]) -> bool:
     return all(name in table for name in problems)
 
 
-def _above(place: int, points: Sequence[_Point], means: FloatArray, drawn: FloatArray) -> dict[str, AboveFrontier]:
-    """pass@K above the frontiers of the control, of LED as published and of mixed weights, where the arm is none."""
+def _above(
+    place: int, points: Sequence[_Point], means: FloatArray, drawn: FloatArray, by_run: FloatArray
+) -> dict[str, AboveFrontier]:
+    """pass@K above the frontiers of the control, of LED as published and of mixed weights, where the arm is none.
+
+    means (C + 1, 2), drawn (N, C + 1, 2), by_run (R, C + 1, 2).
+    """
     point = points[place]
     found: dict[str, AboveFrontier] = {}
     for name in (TOP_K, LED, WISE):
         members = [i for i, one in enumerate(points) if _frontier_of(one.card) == name]
         if len(members) < 2 or _frontier_of(point.card) == name or point.card.name == PLAIN:
             continue
-        difference = means[place, 1] - envelope_at(means[place, 0], means[members])
+        lift = partial(_lift, place, members)
+        difference = lift(means)
         if not np.isfinite(difference):
             continue
-        lifts = drawn[:, place, 1] - envelope_at(drawn[:, place, 0], drawn[:, members])
-        known = lifts[np.isfinite(lifts)]
-        ci95 = interval(lifts)
-        p = None if ci95 is None else two_sided_p(known)
+        lifts, of_runs = lift(drawn), pseudo_values(lift, by_run)
+        ci95 = interval_of_both(lifts, of_runs)
+        p = None if ci95 is None else p_of_both(lifts[np.isfinite(lifts)], of_runs)
         found[name] = {"difference": _clean(difference), "ci95": ci95, "p": p, "p_holm": None}
     return found
 
 
+def _lift(place: int, members: Sequence[int], scores: FloatArray) -> FloatArray:
+    """pass@K of a point above the frontier of others, of scores (.., C + 1, 2); NaN beyond its end."""
+    above: FloatArray = scores[..., place, 1] - envelope_at(scores[..., place, 0], scores[..., members, :])
+    return above
+
+
 def _frontier_of(card: ArmCard) -> str | None:
-    """The frontier an arm is a point of: the control's, LED's as published, or mixed weights decoded plainly."""
+    """The frontier an arm is a point of: the control's, LED's as published, or mixed weights decoded plainly.
+
+    LED as published: a preset with the paper's coin, none of its settings changed.
+    """
     if card.family == LED:
-        settings = card.settings
-        changed = settings.get("coin", "final") != "final" or settings.get("readout", "cumulative") != "cumulative"
-        return None if changed or settings.get("coin_factor", 1.0) != 1.0 else LED
+        return LED if "@" not in card.name and card.settings.get("coin", "final") == "final" else None
     return card.family if card.family in (TOP_K, WISE) else None
 
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from led_rl.arm_card import PLAIN
 from led_rl.schema import PairedDifference, ProbeRow, RolloutsRow, TrainRow
 from led_rl.scores.bootstrap import quantity_rng
-from led_rl.scores.hierarchy import crossed_means, interval, t_interval
+from led_rl.scores.hierarchy import crossed_means, interval_of_both, t_interval
 from led_rl.scores.pass_at_k import headline_k, ks, pass_at_k
 from led_rl.scores.tallies import Cell
 
@@ -141,10 +141,11 @@ def _row(
 
 
 def _crossed(values: FloatArray, identity: tuple[str | float | None, ...]) -> list[float] | None:
-    """Interval of the mean of values (R, P), runs and problems resampled; None where it is no mean over problems."""
+    """Interval of the mean of values (R, P) over runs and problems; None where it is no mean over problems."""
     if values.shape[1] < 2:
         return None
-    return interval(crossed_means(values[:, :, None], quantity_rng("rollouts", *identity), resamples=10_000)[:, 0])
+    drawn = crossed_means(values[:, :, None], quantity_rng("rollouts", *identity), resamples=10_000)[:, 0]
+    return interval_of_both(drawn, values.mean(1).tolist())
 
 
 # -- one number a run --------------------------------------------------------------------------------------------------
