@@ -57,7 +57,8 @@ def test_gain_cost_and_what_is_given_back_are_exact():
         "From step 0 to step 9 RL raised pass@1 by 20.0 points (40.0% to 60.0%) and lowered pass@16 by 10.0 points "
         "(90.0% to 80.0%), while the final layer lost 50% of its entropy and the layers just below it lost 10%.",
         "At step 9 and T = 1 led_countdown (k=4) gives back +2.0 points of pass@16 [+1.0, +3.0] with -0.5 of pass@1, "
-        "the most of 2 arms; over flattening its own final layer as much, LED's depth adds +0.4 [+0.1, +0.7].",
+        "the most of 2 arms on these very problems; over flattening its own final layer as much, "
+        "LED's depth adds +0.4 [+0.1, +0.7].",
     ]
     assert [(number.label, number.value, number.tone) for number in found.numbers] == [
         ("RL gained", "+20.0", "good"),
@@ -90,6 +91,15 @@ def test_led_is_named_where_another_arm_gives_back_more():
         "explore_base_countdown (k=4) gives back +3.0" in second and ", led_countdown (k=4) +2.0 [+1.0, +3.0]" in second
     )
     assert second.endswith("what depth has to do with it is open, for no explore_final arm was evaluated beside LED.")
+
+
+def test_of_several_led_arms_the_first_says_what_depth_adds_and_not_the_best_looking():
+    """Of eight that do nothing, the largest difference leaves out 0 more than twice as often as one does."""
+    latent = comparison(arm="led_latent", top_k=4, baseline="explore_final_latent", baseline_top_k=4, difference=0.03)
+    comparisons = [led(16, 0.02, [0.01, 0.03]), latent, beside(0.0, [-0.01, 0.01])]
+
+    _, second = verdict([], Scores([result(), after()], comparisons, changes=[GAIN, COST]), CARDS).sentences
+    assert second.endswith("led_countdown (k=4)'s depth shows no difference (+0.0 [-1.0, +1.0]).")
 
 
 def test_a_gain_that_is_not_shown_is_not_called_one():

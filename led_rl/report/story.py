@@ -172,7 +172,7 @@ def _given_words(
     best, large = given[0], _large(given)
     row = best[large]
     heat = f"At {checkpoint_label(row)} and T = {row['temperature']:g}"
-    several = f", the most of {len(given)} arms" if len(given) > 1 else ""
+    several = f", the most of {len(given)} arms on these very problems" if len(given) > 1 else ""
     price = f" with {100 * best[1]['difference']:+.1f} of pass@1" if 1 in best and large > 1 else ""
     gain = f"{100 * row['difference']:+.1f} points of pass@{large}{_interval(row['ci95'])}{price}"
     if includes_zero(row["ci95"]) or row["difference"] < 0:
@@ -197,12 +197,14 @@ def _depth_words(comparisons: Sequence[ComparisonRow], at: ComparisonRow, cards:
     pairs = [row for row in own if row["k"] == at["k"] and cards.baseline_of(row).family == EXPLORE_FINAL]
     if not pairs:
         return "what depth has to do with it is open, for no explore_final arm was evaluated beside LED"
-    row = max(pairs, key=lambda row: row["difference"])
+    # The first in a report's order: the one that looks best would say too much where several were evaluated.
+    row = min(pairs, key=lambda row: cards.of(row).order)
+    led = "LED" if len(pairs) == 1 else cards.of(row).label
     words = f"{100 * row['difference']:+.1f}{_interval(row['ci95'])}"
     if includes_zero(row["ci95"]):
-        return f"over flattening its own final layer as much, LED's depth shows no difference ({words})"
+        return f"over flattening its own final layer as much, {led}'s depth shows no difference ({words})"
     verb = "adds" if row["difference"] > 0 else "takes"
-    return f"over flattening its own final layer as much, LED's depth {verb} {words}"
+    return f"over flattening its own final layer as much, {led}'s depth {verb} {words}"
 
 
 def _move_numbers(moves: dict[int, Move]) -> list[Number]:
