@@ -145,7 +145,7 @@ def frontiers_table(frontiers: Sequence[FrontierRow], cards: ArmCards) -> Table:
         rows,
         "pass@k of an arm minus the baseline's where that has the same pass@1, on straight lines between its "
         "temperatures: what is left once moving along the baseline's curve, which temperature does for free, is taken "
-        "away. A straight line runs below a bowed curve and so flatters an arm between two temperatures; recovery.jsonl "
+        "away. A straight line runs below a bowed curve and flatters an arm between two temperatures; recovery.jsonl "
         "has the smooth curve. Bold: the interval excludes 0. Outside: the baseline has that pass@1 nowhere in its "
         "temperatures. No interval: too near the end of the frontier, or one problem.",
     )

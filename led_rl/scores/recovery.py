@@ -25,7 +25,15 @@ from led_rl.arm_card import EXPLORE_BASE, LED, PLAIN, TOP_K, ArmCard, ArmCards
 from led_rl.schema import AboveFrontier, RecoveryRow
 from led_rl.scores.bootstrap import quantity_rng, without_dust
 from led_rl.scores.envelope import envelope_at
-from led_rl.scores.hierarchy import crossed_means, holm, interval_of_both, p_of_both, pseudo_values, t_interval
+from led_rl.scores.hierarchy import (
+    crossed_means,
+    holm,
+    interval,
+    interval_of_both,
+    p_of_both,
+    pseudo_values,
+    t_interval,
+)
 from led_rl.scores.mixture import pass_at_k_mixed
 from led_rl.scores.pass_at_k import headline_k, ks, pass_at_k
 from led_rl.scores.tallies import Cell
@@ -121,7 +129,8 @@ def _at_step(
     drawn = drawn.reshape(-1, len(points) + 1, 2)
     means = without_dust(values.mean(axis=(0, 1))).reshape(-1, 2)
     by_run = values.mean(axis=1).reshape(len(runs), -1, 2)
-    lost = interval_of_both(drawn[:, -1, 1] - drawn[:, plain, 1], list(by_run[:, -1, 1] - by_run[:, plain, 1]))
+    # Whether there is a share at all is no claim about other runs: what it divides by must not come near 0 here.
+    lost = interval(drawn[:, -1, 1] - drawn[:, plain, 1])
     rows: list[RecoveryRow] = []
     for place, point in enumerate(points):
         share = _share_of(place, plain, means)
