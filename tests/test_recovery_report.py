@@ -115,7 +115,7 @@ def test_claims_are_judged_on_their_side_and_adjusted_over_the_plan_alone():
     assert [line.split(" | ")[2:] for line in lines[4:8]] == [
         ["70% [60, 80]", "0.004", "0.012", "**yes** |"],
         ["+2.00 points [+1.00, +3.00]", "0.02", "0.04", "**yes** |"],
-        ["-3.00 points [-4.00, -2.00]", "0.001", "0.004", "no: at most -2.00 |"],  # surely below
+        ["-3.00 points [-4.00, -2.00]", "0.001", "0.004", "not shown: at most -2.00 |"],  # surely below
         ["beyond the frontier's end, or there is none", "|", "could not be tested |"],  # and counts as a claim
     ]
     with pytest.raises(UserError, match="cuts at T=1 was not evaluated in every run"):

@@ -1,4 +1,4 @@
-"""The claims of a plan, each shown or not: what was to be tested, and nothing that was looked for afterwards.
+"""The claims of a plan, each with yes or not shown: what was to be tested, and nothing that was looked for afterwards.
 
 Holm's adjustment is over the plan's claims in each recipe, and not over all arms and temperatures as in the table. A
 claim that could not be tested counts among them, as one that says nothing (p = 1).
@@ -28,9 +28,9 @@ def claims_block(rows: Sequence[RecoveryRow], claims: Sequence[ClaimRow]) -> str
     for recipe, own in at_last_step(rows).items():
         parts += [*_table(recipe, own, claims), ""]
     parts.append(
-        "Yes: p below 0.05 after Holm's adjustment over the claims of the recipe, and on the side claimed. A no is no "
-        "proof of the contrary: it stands with the most that the interval leaves possible. Brackets: 95% intervals "
-        "over runs and problems, not adjusted; p is two-sided."
+        "Yes: p below 0.05 after Holm's adjustment over the claims of the recipe, and on the side claimed. What is not "
+        "shown is not refuted: it stands with the most that the interval leaves possible. Brackets: 95% intervals over "
+        "runs and problems, not adjusted; p is two-sided."
     )
     return "\n".join(parts)
 
@@ -53,7 +53,7 @@ def _table(recipe: str, rows: Sequence[RecoveryRow], claims: Sequence[ClaimRow])
 
 
 def _verdict(above: bool, p: float, adjusted: float, most: str) -> str:
-    return f"{p:.2g} | {adjusted:.2g} | {'**yes**' if above and adjusted < LEVEL else f'no: at most {most}'}"
+    return f"{p:.2g} | {adjusted:.2g} | {'**yes**' if above and adjusted < LEVEL else f'not shown: at most {most}'}"
 
 
 def _tested(rows: Sequence[RecoveryRow], claim: ClaimRow) -> tuple[str, bool, float | None, str]:
