@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 import threading
+import tracemalloc
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -59,6 +60,16 @@ def test_everything_travels_there_and_back():
         ({"final_norm": 1}, "led.final_norm=1: true or false is wanted"),
         ({"layer_set": "first"}, 'led.layer_set=\'first\': "last" or "skip_penultimate" is wanted'),
         ({"top_p": 0.0}, "led.top_p=0.0"),
+        ({"top_p": 1e-46}, "led.top_p=1e-46: a mass from 1e-06 to 1"),
+        ({"coin_factor": 10**30}, "led.coin_factor=1e+30: a positive number, at most 1e+06"),
+        ({"coin_factor": 1e300}, "led.coin_factor=1e+300: a positive number, at most 1e+06"),
+        ({"coin_factor": 10**400}, "led.coin_factor=1000000"),
+        ('{"coin_factor": NaN}', "led.coin_factor=nan: a number is wanted"),
+        ('{"preset": []}', "led.preset=[]: one of paper"),
+        ('{"preset": {"a": 1}}', "led.preset={'a': 1}: one of paper"),
+        ('{"a":' + "[" * 100_000, "not JSON that can be read"),
+        ('{"top_k":' + "[" * 900 + "]" * 900 + "}", ": a whole number is wanted"),
+        ('{"coin_factor": ' + "9" * 5000 + "}", "not JSON that can be read"),
         ({"min_p": 1.0}, "led.min_p=1.0"),
         ({"top_k": 1}, "led.top_k=1"),
         ({"control": "soft"}, "led.control='soft'"),
@@ -74,6 +85,10 @@ def test_what_is_not_understood_is_refused(sent, message):
     [
         (LIMITS, {"depth": 9}, "needs more than 8 layers"),
         (LIMITS, {"depth": 8, "layer_set": "skip_penultimate"}, "needs more than 8 layers"),
+        (LIMITS, {"depth": 10**21}, "needs more than 999999999999999999999 layers"),
+        (LIMITS, {"depth": 10**21, "layer_set": "skip_penultimate"}, "the model has 8"),
+        (LIMITS, {"depth": 40_000_000}, "needs more than 39999999 layers"),
+        (LIMITS, {"top_k": 10**21}, "above the vocabulary of 140 tokens"),
         (LIMITS, {"top_k": 141}, "above the vocabulary of 140 tokens"),
         (LIMITS, {"think_end": 140}, "the vocabulary has 140 tokens"),
         (Limits(4, 36, 1000), {"depth": 5}, "started with depth 4: ask for fewer layers, or"),
@@ -85,6 +100,23 @@ def test_what_is_not_understood_is_refused(sent, message):
 def test_what_an_engine_cannot_run_is_refused(limits, sent, message):
     with pytest.raises(UserError, match=re.escape(message)):
         Settings.read(sent).fitted(limits)
+
+
+def test_a_whole_number_reaches_torch_as_a_float():
+    """A coin_factor of 10**30 was accepted by the front end and ended the engine for everybody: torch takes no whole
+    number beyond 64 bits."""
+    settings = Settings.read({"coin_factor": 2, "top_p": 1, "min_p": 0})
+    assert [type(one) for one in (settings.led.coin_factor, settings.top_p, settings.min_p)] == [float] * 3
+    assert settings.led.coin_factor == 2.0
+
+
+def test_an_absurd_depth_is_refused_before_it_is_written_out():
+    """The range of depths was made first: 40 million of them froze the server, and more took its memory."""
+    tracemalloc.start()
+    with pytest.raises(UserError, match=r"lower led\.depth"):
+        LED(depth=3_000_000).depths(8)
+    assert tracemalloc.get_traced_memory()[1] < 1_000_000
+    tracemalloc.stop()
 
 
 def test_an_engine_fills_in_what_is_left_out():
