@@ -5,6 +5,7 @@ import json
 import math
 import os
 import re
+import shutil
 import subprocess
 import sys
 import threading
@@ -306,6 +307,58 @@ def test_print_shows_the_command(folder, capsys):
 def test_a_start_that_is_refused_says_why(folder, capsys, options, message):
     assert main(["--model", folder, "--print", *options]) == 2
     assert capsys.readouterr().err.startswith(f"error: {message}")
+
+
+@pytest.fixture
+def with_code(folder, tmp_path, monkeypatch):
+    """A model whose config is code of its repository, which leaves a file behind when it runs."""
+    import transformers.dynamic_module_utils as dynamic
+
+    monkeypatch.setattr(dynamic, "HF_MODULES_CACHE", str(tmp_path / "modules"))
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    repository = tmp_path / "with_code"
+    shutil.copytree(folder, repository)
+    config = json.loads((repository / "config.json").read_text())
+    config |= {"model_type": "foreign", "auto_map": {"AutoConfig": "configuration_foreign.ForeignConfig"}}
+    (repository / "config.json").write_text(json.dumps(config))
+    (repository / "configuration_foreign.py").write_text(
+        "from pathlib import Path\nfrom transformers import LlamaConfig\n"
+        f"Path({str(tmp_path / 'ran')!r}).touch()\n"
+        "class ForeignConfig(LlamaConfig):\n    model_type = 'foreign'\n"
+    )
+    return repository, tmp_path / "ran"
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ([], "cannot be read"),
+        (["--trust_remote_code", "false"], "cannot be read"),
+        (["--trust-remote-code=false"], "cannot be read"),
+        (["--trust-remote-code", "--trust-remote-code", "false"], "cannot be read"),
+        (["--trust-remote-code", "False"], "--trust-remote-code='False': true or false is wanted"),
+        (["--trust-remote-code="], "--trust-remote-code='': true or false is wanted"),
+        (["--trust-remote-code", "--no-trust-remote-code"], "--no-trust-remote-code: write --trust-remote-code true"),
+        (["--trust-remote_code", "false"], "--trust-remote-code: write --trust-remote-code true"),
+        (["--trust-remote"], "--trust-remote: write --trust-remote-code true"),
+    ],
+)
+def test_code_of_a_repository_runs_when_it_is_trusted_only(with_code, capsys, options, message):
+    """`--trust_remote_code false` ran it: only the option's name was looked at."""
+    repository, ran = with_code
+    assert main(["--model", str(repository), "--print", *options]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("error: ") and message in said
+    assert not ran.exists()
+
+
+@pytest.mark.parametrize("options", [["--trust-remote-code"], ["--trust_remote_code", "true"]])
+def test_code_of_a_trusted_repository_runs(with_code, capsys, options):
+    repository, ran = with_code
+    assert main(["--model", str(repository), "--print", *options, "--depth", "4"]) == 0
+    printed = capsys.readouterr().out.split()
+    assert ran.exists()
+    assert printed.count("--trust-remote-code") == 1 and "true" not in printed
 
 
 def test_a_family_without_layer_outputs_is_refused(tmp_path, tokenizer):
