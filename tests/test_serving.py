@@ -372,6 +372,15 @@ def test_a_family_without_layer_outputs_is_refused(tmp_path, tokenizer):
         engine_args("nothing/there/here")
 
 
+def test_a_folder_that_is_not_there_is_refused_at_once(capsys):
+    """It was asked of the Hub for half a minute."""
+    for name in ("checkpoints/nope", "./nope"):
+        assert main(["--model", name, "--print"]) == 2
+        assert capsys.readouterr().err.startswith(f"error: {name} does not exist: name a model folder or a Hub id")
+    assert main(["--model", __file__, "--print"]) == 2
+    assert "is a file: name the folder that holds the model" in capsys.readouterr().err
+
+
 # -- the client --------------------------------------------------------------------------------------------------------
 
 

@@ -15,6 +15,7 @@ import sys
 from collections.abc import Sequence
 
 from led_rl.errors import UserError
+from led_rl.models.source import check_there
 from led_rl.serving.settings import DEFAULT_DEPTH
 from led_rl.shipped import located
 
@@ -48,7 +49,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         if options.trust not in ("true", "false"):
             raise UserError(f"{TRUST}={options.trust!r}: true or false is wanted; without it no code of the model runs")
-        command = server_command(str(located(options.model)), options.depth, rest, options.trust == "true")
+        model = located(options.model)
+        if not model.is_dir():  # what is in a folder vLLM judges: it reads more kinds of weights than led_rl
+            check_there(options.model)
+        command = server_command(str(model), options.depth, rest, options.trust == "true")
         if options.print:
             print(shlex.join(command))
             return 0
