@@ -12,6 +12,7 @@ import threading
 import tracemalloc
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import slow
@@ -26,6 +27,7 @@ from led_rl.models.thinking import ThinkTokens
 from led_rl.serving import engine_args, request, xargs
 from led_rl.serving.client import Server, ServerLost
 from led_rl.serving.mixture import Group, log_q
+from led_rl.serving.model import LEDModel
 from led_rl.serving.serve import _is_installed, main, server_command
 from led_rl.serving.settings import Limits, Settings
 
@@ -379,6 +381,51 @@ def test_a_folder_that_is_not_there_is_refused_at_once(capsys):
         assert capsys.readouterr().err.startswith(f"error: {name} does not exist: name a model folder or a Hub id")
     assert main(["--model", __file__, "--print"]) == 2
     assert "is a file: name the folder that holds the model" in capsys.readouterr().err
+
+
+# -- the model's output ------------------------------------------------------------------------------------------------
+
+
+class _Family(torch.nn.Module):
+    """As vLLM's class of MiniCPM: its forward divides the normed final state, its head does not."""
+
+    def __init__(self, scale):
+        super().__init__()
+        generator = torch.Generator().manual_seed(0)
+        self.scale_width = scale
+        self.head = torch.randn((4, 9), generator=generator)
+        self.config = SimpleNamespace(vocab_size=9)
+        self.model = torch.nn.Module()
+        self.model.norm = torch.nn.RMSNorm(4)
+
+    def compute_logits(self, states):
+        return states @ self.head
+
+
+class _LedFamily(LEDModel, _Family):
+    led_width, led_window, led_reads = 4, 2, True
+
+
+def test_layers_are_scaled_as_the_final_state():
+    """MiniCPM's readouts were too sharp by scale_width. A last layer that adds nothing reads as the one before it."""
+    family = _LedFamily(scale=16.0)
+    states = torch.randn((3, 4), generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        final = family.model.norm(states) / family.scale_width
+        logits = family.compute_logits(family.led_widen((final, [torch.zeros_like(states), states])))
+        rows, ones = torch.arange(3), torch.ones(3, dtype=torch.long)
+        (normed,), (plain,) = (family.led_readouts(rows, ones, ones == flag) for flag in (1, 0))
+    assert torch.equal(normed, logits)
+    assert torch.allclose(plain, states / 16.0 @ family.head, rtol=1e-6)
+
+
+def test_a_family_that_hands_out_no_layers_does_not_start():
+    """MiMo says that it does: the engine started, and its first LED request ended it."""
+    family = _LedFamily(scale=1.0)
+    with pytest.raises(UserError, match="_LedFamily: vLLM's class of this family hands out no layer outputs"):
+        family.led_widen(torch.zeros(3, 4))
+    family.led_reads = False  # a stage before the last one hands on what the next one needs
+    assert family.led_widen("states") == "states"
 
 
 # -- the client --------------------------------------------------------------------------------------------------------
