@@ -119,6 +119,24 @@ def test_requests_that_are_refused(engine, led, options, message):
         engine.generate([{"prompt_token_ids": [2, 3]}], params, use_tqdm=False)
 
 
+def test_log_probabilities_of_named_tokens_are_log_q(engine, base64):
+    """With `logprob_token_ids` and no `logprobs` those of the branch that the coin chose were reported."""
+    from vllm import SamplingParams
+
+    tokenizer = engine.get_tokenizer()
+    marks = tuple(tokenizer.convert_tokens_to_ids(word) for word in ("<think>", "</think>"))
+    prompt = tokenizer.encode("numbers 6 4 13 target 15 <think>")
+    (want,) = expected(base64, [*prompt, 0], len(prompt), 1.0, PRESETS["paper"], 1.0, 0.0, marks)
+    named = sorted(want, key=want.get)[-4:]
+    params = SamplingParams(
+        temperature=1.0, max_tokens=1, n=16, logprob_token_ids=named, extra_args=request("paper")
+    )  # fmt: skip
+    (output,) = engine.generate([{"prompt_token_ids": prompt}], params, use_tqdm=False)
+    for one in output.outputs:
+        (found,) = one.logprobs
+        assert max(abs(found[token].logprob - want[token]) for token in {*named, one.token_ids[0]}) < CLOSE
+
+
 def test_the_list_of_families_is_vllms(engine):
     """Every text family of this vLLM whose class hands out layer outputs is registered, and no other. Those that cannot
     be imported here (they want torchvision) are not looked at."""
