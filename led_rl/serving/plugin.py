@@ -56,10 +56,14 @@ READOUT_VALUES = 2**27  # logits held at once by a readout: 0.5 GiB in float32
 
 
 def register() -> None:
-    """Make `Led<Architecture>` known for each family above that this vLLM has."""
+    """Make `Led<Architecture>` known for each family above that this vLLM has, and configured as that family is."""
     from vllm import ModelRegistry
+    from vllm.model_executor.models.config import MODELS_CONFIG_MAP
 
     supported = ModelRegistry.get_supported_archs()
     for name in ARCHITECTURES:
         if name in supported and PREFIX + name not in supported:
             ModelRegistry.register_model(PREFIX + name, f"led_rl.serving.model:{PREFIX}{name}")
+        # vLLM configures some families by their architecture's name (cache blocks, attention, quantization).
+        if name in MODELS_CONFIG_MAP:
+            MODELS_CONFIG_MAP[PREFIX + name] = MODELS_CONFIG_MAP[name]

@@ -18,7 +18,7 @@ from scipy import stats
 from led_rl.decoding.led import PRESETS
 from led_rl.models.thinking import ThinkTokens
 from led_rl.serving import request
-from led_rl.serving.plugin import ARCHITECTURES, PREFIX
+from led_rl.serving.plugin import ARCHITECTURES, PREFIX, register
 
 pytest.importorskip("vllm")
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
@@ -117,6 +117,18 @@ def test_requests_that_are_refused(engine, led, options, message):
     params = SamplingParams(**{"temperature": 1.0, **options}, extra_args={"led": led})
     with pytest.raises(VLLMValidationError, match=re.escape(message)):
         engine.generate([{"prompt_token_ids": [2, 3]}], params, use_tqdm=False)
+
+
+def test_families_are_configured_by_their_own_name():
+    """vLLM looks up cache blocks, attention and quantization of nine families by the name of the architecture, which is
+    another one under LED: GPT-OSS lost its quantization."""
+    from vllm.model_executor.models.config import MODELS_CONFIG_MAP
+
+    register()
+    named = {name for name in ARCHITECTURES if name in MODELS_CONFIG_MAP}
+    assert {"GptOssForCausalLM", "Gemma4ForCausalLM", "Qwen3_5ForCausalLM", "NemotronHForCausalLM"} <= named
+    for name in named:
+        assert MODELS_CONFIG_MAP.get(PREFIX + name) is MODELS_CONFIG_MAP[name]
 
 
 def test_log_probabilities_of_named_tokens_are_log_q(engine, base64):
