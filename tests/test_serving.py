@@ -5,11 +5,14 @@ import json
 import math
 import os
 import re
+import shutil
 import subprocess
 import sys
 import threading
+import tracemalloc
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import slow
@@ -24,6 +27,7 @@ from led_rl.models.thinking import ThinkTokens
 from led_rl.serving import engine_args, request, xargs
 from led_rl.serving.client import Server, ServerLost
 from led_rl.serving.mixture import Group, log_q
+from led_rl.serving.model import LEDModel
 from led_rl.serving.serve import _is_installed, main, server_command
 from led_rl.serving.settings import Limits, Settings
 
@@ -59,6 +63,16 @@ def test_everything_travels_there_and_back():
         ({"final_norm": 1}, "led.final_norm=1: true or false is wanted"),
         ({"layer_set": "first"}, 'led.layer_set=\'first\': "last" or "skip_penultimate" is wanted'),
         ({"top_p": 0.0}, "led.top_p=0.0"),
+        ({"top_p": 1e-46}, "led.top_p=1e-46: a mass from 1e-06 to 1"),
+        ({"coin_factor": 10**30}, "led.coin_factor=1e+30: a positive number, at most 1e+06"),
+        ({"coin_factor": 1e300}, "led.coin_factor=1e+300: a positive number, at most 1e+06"),
+        ({"coin_factor": 10**400}, "led.coin_factor=1000000"),
+        ('{"coin_factor": NaN}', "led.coin_factor=nan: a number is wanted"),
+        ('{"preset": []}', "led.preset=[]: one of paper"),
+        ('{"preset": {"a": 1}}', "led.preset={'a': 1}: one of paper"),
+        ('{"a":' + "[" * 100_000, "not JSON that can be read"),
+        ('{"top_k":' + "[" * 900 + "]" * 900 + "}", ": a whole number is wanted"),
+        ('{"coin_factor": ' + "9" * 5000 + "}", "not JSON that can be read"),
         ({"min_p": 1.0}, "led.min_p=1.0"),
         ({"top_k": 1}, "led.top_k=1"),
         ({"control": "soft"}, "led.control='soft'"),
@@ -74,6 +88,10 @@ def test_what_is_not_understood_is_refused(sent, message):
     [
         (LIMITS, {"depth": 9}, "needs more than 8 layers"),
         (LIMITS, {"depth": 8, "layer_set": "skip_penultimate"}, "needs more than 8 layers"),
+        (LIMITS, {"depth": 10**21}, "needs more than 999999999999999999999 layers"),
+        (LIMITS, {"depth": 10**21, "layer_set": "skip_penultimate"}, "the model has 8"),
+        (LIMITS, {"depth": 40_000_000}, "needs more than 39999999 layers"),
+        (LIMITS, {"top_k": 10**21}, "above the vocabulary of 140 tokens"),
         (LIMITS, {"top_k": 141}, "above the vocabulary of 140 tokens"),
         (LIMITS, {"think_end": 140}, "the vocabulary has 140 tokens"),
         (Limits(4, 36, 1000), {"depth": 5}, "started with depth 4: ask for fewer layers, or"),
@@ -85,6 +103,23 @@ def test_what_is_not_understood_is_refused(sent, message):
 def test_what_an_engine_cannot_run_is_refused(limits, sent, message):
     with pytest.raises(UserError, match=re.escape(message)):
         Settings.read(sent).fitted(limits)
+
+
+def test_a_whole_number_reaches_torch_as_a_float():
+    """A coin_factor of 10**30 was accepted by the front end and ended the engine for everybody: torch takes no whole
+    number beyond 64 bits."""
+    settings = Settings.read({"coin_factor": 2, "top_p": 1, "min_p": 0})
+    assert [type(one) for one in (settings.led.coin_factor, settings.top_p, settings.min_p)] == [float] * 3
+    assert settings.led.coin_factor == 2.0
+
+
+def test_an_absurd_depth_is_refused_before_it_is_written_out():
+    """The range of depths was made first: 40 million of them froze the server, and more took its memory."""
+    tracemalloc.start()
+    with pytest.raises(UserError, match=r"lower led\.depth"):
+        LED(depth=3_000_000).depths(8)
+    assert tracemalloc.get_traced_memory()[1] < 1_000_000
+    tracemalloc.stop()
 
 
 def test_an_engine_fills_in_what_is_left_out():
@@ -276,6 +311,58 @@ def test_a_start_that_is_refused_says_why(folder, capsys, options, message):
     assert capsys.readouterr().err.startswith(f"error: {message}")
 
 
+@pytest.fixture
+def with_code(folder, tmp_path, monkeypatch):
+    """A model whose config is code of its repository, which leaves a file behind when it runs."""
+    import transformers.dynamic_module_utils as dynamic
+
+    monkeypatch.setattr(dynamic, "HF_MODULES_CACHE", str(tmp_path / "modules"))
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    repository = tmp_path / "with_code"
+    shutil.copytree(folder, repository)
+    config = json.loads((repository / "config.json").read_text())
+    config |= {"model_type": "foreign", "auto_map": {"AutoConfig": "configuration_foreign.ForeignConfig"}}
+    (repository / "config.json").write_text(json.dumps(config))
+    (repository / "configuration_foreign.py").write_text(
+        "from pathlib import Path\nfrom transformers import LlamaConfig\n"
+        f"Path({str(tmp_path / 'ran')!r}).touch()\n"
+        "class ForeignConfig(LlamaConfig):\n    model_type = 'foreign'\n"
+    )
+    return repository, tmp_path / "ran"
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ([], "cannot be read"),
+        (["--trust_remote_code", "false"], "cannot be read"),
+        (["--trust-remote-code=false"], "cannot be read"),
+        (["--trust-remote-code", "--trust-remote-code", "false"], "cannot be read"),
+        (["--trust-remote-code", "False"], "--trust-remote-code='False': true or false is wanted"),
+        (["--trust-remote-code="], "--trust-remote-code='': true or false is wanted"),
+        (["--trust-remote-code", "--no-trust-remote-code"], "--no-trust-remote-code: write --trust-remote-code true"),
+        (["--trust-remote_code", "false"], "--trust-remote-code: write --trust-remote-code true"),
+        (["--trust-remote"], "--trust-remote: write --trust-remote-code true"),
+    ],
+)
+def test_code_of_a_repository_runs_when_it_is_trusted_only(with_code, capsys, options, message):
+    """`--trust_remote_code false` ran it: only the option's name was looked at."""
+    repository, ran = with_code
+    assert main(["--model", str(repository), "--print", *options]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("error: ") and message in said
+    assert not ran.exists()
+
+
+@pytest.mark.parametrize("options", [["--trust-remote-code"], ["--trust_remote_code", "true"]])
+def test_code_of_a_trusted_repository_runs(with_code, capsys, options):
+    repository, ran = with_code
+    assert main(["--model", str(repository), "--print", *options, "--depth", "4"]) == 0
+    printed = capsys.readouterr().out.split()
+    assert ran.exists()
+    assert printed.count("--trust-remote-code") == 1 and "true" not in printed
+
+
 def test_a_family_without_layer_outputs_is_refused(tmp_path, tokenizer):
     from families import build
 
@@ -285,6 +372,60 @@ def test_a_family_without_layer_outputs_is_refused(tmp_path, tokenizer):
         server_command(str(tmp_path))
     with pytest.raises(UserError, match=r"model='nothing/there/here': cannot be read"):
         engine_args("nothing/there/here")
+
+
+def test_a_folder_that_is_not_there_is_refused_at_once(capsys):
+    """It was asked of the Hub for half a minute."""
+    for name in ("checkpoints/nope", "./nope"):
+        assert main(["--model", name, "--print"]) == 2
+        assert capsys.readouterr().err.startswith(f"error: {name} does not exist: name a model folder or a Hub id")
+    assert main(["--model", __file__, "--print"]) == 2
+    assert "is a file: name the folder that holds the model" in capsys.readouterr().err
+
+
+# -- the model's output ------------------------------------------------------------------------------------------------
+
+
+class _Family(torch.nn.Module):
+    """As vLLM's class of MiniCPM: its forward divides the normed final state, its head does not."""
+
+    def __init__(self, scale):
+        super().__init__()
+        generator = torch.Generator().manual_seed(0)
+        self.scale_width = scale
+        self.head = torch.randn((4, 9), generator=generator)
+        self.config = SimpleNamespace(vocab_size=9)
+        self.model = torch.nn.Module()
+        self.model.norm = torch.nn.RMSNorm(4)
+
+    def compute_logits(self, states):
+        return states @ self.head
+
+
+class _LedFamily(LEDModel, _Family):
+    led_width, led_window, led_reads = 4, 2, True
+
+
+def test_layers_are_scaled_as_the_final_state():
+    """MiniCPM's readouts were too sharp by scale_width. A last layer that adds nothing reads as the one before it."""
+    family = _LedFamily(scale=16.0)
+    states = torch.randn((3, 4), generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        final = family.model.norm(states) / family.scale_width
+        logits = family.compute_logits(family.led_widen((final, [torch.zeros_like(states), states])))
+        rows, ones = torch.arange(3), torch.ones(3, dtype=torch.long)
+        (normed,), (plain,) = (family.led_readouts(rows, ones, ones == flag) for flag in (1, 0))
+    assert torch.equal(normed, logits)
+    assert torch.allclose(plain, states / 16.0 @ family.head, rtol=1e-6)
+
+
+def test_a_family_that_hands_out_no_layers_does_not_start():
+    """MiMo says that it does: the engine started, and its first LED request ended it."""
+    family = _LedFamily(scale=1.0)
+    with pytest.raises(UserError, match="_LedFamily: vLLM's class of this family hands out no layer outputs"):
+        family.led_widen(torch.zeros(3, 4))
+    family.led_reads = False  # a stage before the last one hands on what the next one needs
+    assert family.led_widen("states") == "states"
 
 
 # -- the client --------------------------------------------------------------------------------------------------------

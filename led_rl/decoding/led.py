@@ -14,7 +14,6 @@ the paper's coin, while the layers may still doubt. And beside the cumulative su
 read through a tuned lens (`led_rl.models.tuned_lens`). Letters: B rows, D depths, K columns of the support.
 """
 
-import math
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Literal, NamedTuple
@@ -26,6 +25,7 @@ from led_rl.errors import UserError
 
 MASS_FLOOR = 1e-6
 DEFAULT_DEPTH = 8
+LARGEST_COIN_FACTOR = 1e6  # far above any use; near float32's limit it times a doubt of 0 is NaN
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class LED:
         exploit: keep the exploit branch; without it every thinking token is drawn from e
         coin: the probability of exploring: `final`: 1 - p1, the final layer's doubt (paper); `latent`: 1 - max e, the
             layers' own
-        coin_factor: multiplies that probability, which stays at most 1
+        coin_factor: multiplies that probability, which stays at most 1; at most 1e6
         readout: what e is made of: `cumulative`: the sum over the window, stopped where its entropy is largest (paper);
             `layer`: the readout of the one layer that `layer` names, restricted to S; `tuned`: as `cumulative`, or as
             `layer` if `layer` is set, with intermediate states read through `tuned_lens`
@@ -73,9 +73,10 @@ class LED:
             raise UserError(f"led.layer_set={self.layer_set!r}: 'last' or 'skip_penultimate'")
         if self.coin not in ("final", "latent"):
             raise UserError(f"led.coin={self.coin!r}: 'final' (1 - p1) or 'latent' (1 - max e)")
-        if not 0 < self.coin_factor < math.inf:
+        if not 0 < self.coin_factor <= LARGEST_COIN_FACTOR:
             raise UserError(
-                f"led.coin_factor={self.coin_factor}: a positive number; to explore nowhere, use the top_k arm"
+                f"led.coin_factor={self.coin_factor}: a positive number, at most {LARGEST_COIN_FACTOR:g}; to explore "
+                "nowhere, use the top_k arm"
             )
         if self.readout not in ("cumulative", "layer", "tuned"):
             raise UserError(f"led.readout={self.readout!r}: 'cumulative', 'layer' or 'tuned'")
@@ -97,13 +98,14 @@ class LED:
                 )
             return 0, layers - self.layer
         depth = exploration_window(layers) if self.depth is None else self.depth
-        depths = tuple(range(depth)) if self.layer_set == "last" else (0, *range(2, depth + 1))
-        if depths[-1] >= layers:
+        deepest = depth - 1 if self.layer_set == "last" or depth == 1 else depth
+        # Before they are written out: a request over HTTP may ask for a billion.
+        if deepest >= layers:
             raise UserError(
-                f"led.depth={depth} with layer_set={self.layer_set!r} needs more than {depths[-1]} layers, "
+                f"led.depth={depth} with layer_set={self.layer_set!r} needs more than {deepest} layers, "
                 f"the model has {layers}: lower led.depth"
             )
-        return depths
+        return tuple(range(depth)) if self.layer_set == "last" else (0, *range(2, depth + 1))
 
     def resolved(self, layers: int, vocabulary: int) -> "LED":
         """The same settings with depth filled in. UserError if the model has too few layers or tokens."""

@@ -43,6 +43,7 @@ class LEDModel(torch.nn.Module):
     led_states: Tensor | None = None
     led_width: int
     led_window: int
+    led_reads: bool = False  # whether this pipeline stage hands out layers
 
     def led_setup(self, vllm_config: Any) -> None:
         """Called once the parent is built: ask it for the layers. UserError where LED cannot run."""
@@ -50,7 +51,8 @@ class LEDModel(torch.nn.Module):
         text = vllm_config.model_config.hf_text_config
         layers, depth = text.num_hidden_layers, engine_depth(vllm_config)
         self.led_width, self.led_window = text.hidden_size, min(depth, layers - 1)
-        if self.led_window and _last_stage():
+        self.led_reads = self.led_window > 0 and _last_stage()
+        if self.led_reads:
             first = layers - self.led_window
             backbone: Any = self.model
             if _stages() > 1 and not getattr(backbone, "supports_aux_hidden_states_over_pp", False):
@@ -72,6 +74,11 @@ class LEDModel(torch.nn.Module):
     def led_widen(self, output: Any) -> Any:
         """The parent's output as one tensor. (N, H) and w times (N, H) -> (N, (1 + w) H)."""
         if not isinstance(output, tuple):
+            if self.led_reads:
+                raise UserError(
+                    f"{type(self).__name__}: vLLM's class of this family hands out no layer outputs, though it says "
+                    "so, and LED cannot read it: use led_rl's own engine"
+                )
             return output
         final, layers = output
         if len(layers) != self.led_window or any(state.shape != final.shape for state in layers):
@@ -104,7 +111,8 @@ class LEDModel(torch.nn.Module):
         parent: Any = super()
         states = self.led_states.unflatten(-1, (-1, self.led_width))[rows, depths - 1]
         norm: Any = self.model.norm  # type: ignore[union-attr]
-        states = torch.where(normed.unsqueeze(-1), norm(states), states)
+        # MiniCPM's head expects states divided by this, which its forward does to the final one alone.
+        states = torch.where(normed.unsqueeze(-1), norm(states), states) / getattr(self, "scale_width", 1.0)
         vocabulary: Any = self.config.vocab_size  # type: ignore[union-attr]
         return [parent.compute_logits(part) for part in states.split(max(1, READOUT_VALUES // int(vocabulary)))]
 

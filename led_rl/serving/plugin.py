@@ -3,7 +3,7 @@ worker. It adds architectures under names of their own; models served without LE
 """
 
 # Text families whose class in vLLM 0.31 to 0.32 hands out layer outputs (`SupportsEagle3`); a test compares the list
-# with the vLLM installed.
+# with the vLLM installed. Without MiMoForCausalLM, which says so and hands out none.
 ARCHITECTURES = (
     "AfmoeForCausalLM",
     "ApertusForCausalLM",
@@ -27,7 +27,6 @@ ARCHITECTURES = (
     "LagunaForCausalLM",
     "Llama4ForCausalLM",
     "LlamaForCausalLM",
-    "MiMoForCausalLM",
     "MiMoV2FlashForCausalLM",
     "MiMoV2ForCausalLM",
     "MiniCPM3ForCausalLM",
@@ -57,10 +56,14 @@ READOUT_VALUES = 2**27  # logits held at once by a readout: 0.5 GiB in float32
 
 
 def register() -> None:
-    """Make `Led<Architecture>` known for each family above that this vLLM has."""
+    """Make `Led<Architecture>` known for each family above that this vLLM has, and configured as that family is."""
     from vllm import ModelRegistry
+    from vllm.model_executor.models.config import MODELS_CONFIG_MAP
 
     supported = ModelRegistry.get_supported_archs()
     for name in ARCHITECTURES:
         if name in supported and PREFIX + name not in supported:
             ModelRegistry.register_model(PREFIX + name, f"led_rl.serving.model:{PREFIX}{name}")
+        # vLLM configures some families by their architecture's name (cache blocks, attention, quantization).
+        if name in MODELS_CONFIG_MAP:
+            MODELS_CONFIG_MAP[PREFIX + name] = MODELS_CONFIG_MAP[name]

