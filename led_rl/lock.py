@@ -41,6 +41,10 @@ _WITHOUT_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS)
 _open: set[int] = set()
 
 
+class TakenError(UserError):
+    """Another launch holds the folder."""
+
+
 def _forget() -> None:
     """In a forked child: close its copies, or a child that outlives its parent would hold the parent's lock."""
     for handle in _open:
@@ -65,8 +69,8 @@ def hold(folder: Path, purpose: str, beside: Sequence[Path] = ()) -> Iterator[No
         beside: other folders that are written, which are searched for symbolic links with it.
 
     Raises:
-        UserError: if another launch holds it, naming that one's purpose, process id, host and start, or if there is a
-            symbolic link inside.
+        TakenError: if another launch holds it, naming that one's purpose, process id, host and start.
+        UserError: if there is a symbolic link inside.
     """
     with storage_faults(folder):
         if is_first():
@@ -84,7 +88,7 @@ def _lead(folder: Path, purpose: str) -> Iterator[None]:
     handle = _opened(folder / FILE)
     try:
         if not _locked(handle, fcntl.LOCK_EX, patience_s=1.0):  # a follower's look at the lock takes it for an instant
-            raise UserError(
+            raise TakenError(
                 f"{folder} is being written by {_holder(folder)}: wait until that has ended, or choose another "
                 "--output_dir"
             )

@@ -174,8 +174,8 @@ def provenance(seeds: Mapping[str, int]) -> JsonObject:
     """What made a record: command, git sha, versions, seeds, machine, time."""
     return {
         "command": command_line(sys.argv[1:]),
-        "git_sha": _git("rev-parse", "HEAD"),
-        "git_dirty": bool(_git("status", "--porcelain", "--untracked-files=no")),
+        "git_sha": _git("rev-parse", "HEAD") if _in_clone() else None,
+        "git_dirty": _in_clone() and bool(_git("status", "--porcelain", "--untracked-files=no")),
         "versions": {"python": platform.python_version(), **_versions()},
         "seeds": dict(seeds),
         "machine": {"platform": platform.platform(), "processor": _processor(), "cpus": os.cpu_count()},
@@ -215,6 +215,12 @@ def _versions() -> dict[str, str]:
         except importlib.metadata.PackageNotFoundError:
             continue
     return found
+
+
+def _in_clone() -> bool:
+    """Whether the package lies in its own clone: installed inside another's repository, git would answer for that."""
+    root = _git("rev-parse", "--show-toplevel")
+    return root is not None and Path(root).resolve() == Path(__file__).resolve().parents[1]
 
 
 def _git(*arguments: str) -> str | None:

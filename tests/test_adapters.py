@@ -70,6 +70,14 @@ class TestDecoder:
         (whole,), (cut,) = (expected(1, Sampling(max_new_tokens=40, stop=stop))[0] for stop in ((), ("=", "+")))
         assert cut == whole[: min(at for at in (whole.find("="), whole.find("+")) if at >= 0)] != whole
 
+    def test_an_answer_that_a_stop_ended_is_not_truncated(self, decoder):
+        """It kept the word of the engine, which draws on to the budget and knows no stops."""
+        ids = [decoder.encode(prompt) for prompt in PROMPTS]
+        for found in Decoder(str(SHIPPED), ARM).answer(ids, 2, Sampling(max_new_tokens=12, stop=("=",))):
+            assert not any(answer.truncated for answer in found)
+        (whole,), *_ = Decoder(str(SHIPPED), ARM).answer(ids, 1, Sampling(max_new_tokens=4))
+        assert whole.truncated
+
     def test_without_an_arm_it_is_the_led_that_suits(self):
         assert Decoder(str(SHIPPED)).name == "led_countdown"
 
@@ -121,6 +129,35 @@ class TestInspect:
     def test_what_it_cannot_do_it_says(self, task, tmp_path):
         log = self.log(task, tmp_path, top_k=5)
         assert log.status == "error" and "top_k=5: led_rl's provider has no such setting" in log.error.message
+
+    @pytest.mark.parametrize(
+        "setting",
+        [
+            {"top_logprobs": 5},
+            {"best_of": 4},
+            {"prompt_logprobs": 1},
+            {"reasoning_effort": "high"},
+            {"reasoning_tokens": 100},
+            {"extra_body": {"min_p": 0.1}},
+            {"response_schema": {"name": "x", "json_schema": {"type": "object"}}},
+        ],
+    )
+    def test_no_setting_is_passed_over(self, setting):
+        """Those that no list of refused ones named were accepted and ignored."""
+        from inspect_ai.model import GenerateConfig
+
+        from led_rl.adapters.inspect_provider import _sampling
+
+        with pytest.raises(UserError, match=f"{next(iter(setting))}=.* has no such setting; leave it out"):
+            _sampling(GenerateConfig(**setting))
+
+    def test_settings_that_change_no_answer_are_taken(self):
+        from inspect_ai.model import GenerateConfig
+
+        from led_rl.adapters.inspect_provider import _sampling
+
+        config = GenerateConfig(max_retries=3, timeout=60, system_message="x", top_k=0, stop_seqs=["="], seed=4)
+        assert _sampling(config) == Sampling(seed=4, stop=("=",))
 
 
 @needs("lighteval")

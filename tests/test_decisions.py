@@ -16,8 +16,10 @@ from tiny_models import moved
 from led_rl.decoding.controls import temper
 from led_rl.decoding.led import PRESETS
 from led_rl.decoding.randomness import sample_key
+from led_rl.errors import UserError
 from led_rl.eval.decisions import DecisionsConfig, Prompted, check_words, measure
 from led_rl.eval.diagnose import diagnose
+from led_rl.lock import hold
 from led_rl.models.loading import Policy
 from led_rl.models.prompting import encode_prompts
 from led_rl.models.tokenizer import word_tokenizer
@@ -355,6 +357,14 @@ def test_other_settings_or_weights_are_refused(tiny_run):
     with pytest.raises(ValueError, match="other weights under the name 'checkpoint-4'"):
         diagnose(config_of(tiny_run, steps=[4]))
     assert files(tiny_run) == made
+
+
+def test_a_second_command_on_the_folder_ends_at_once(tiny_run):
+    """Two diagnoses each wrote the record as they had read it at their start: one lost the other's checkpoints."""
+    folder = tiny_run.path / "eval"
+    with hold(folder, "evaluation"), pytest.raises(UserError, match="is being written by evaluation"):
+        diagnose(config_of(tiny_run, steps=[4]))
+    assert not list(folder.glob("decisions*"))
 
 
 def test_another_task_is_refused(tiny_run):

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 
 import pytest
 import torch
@@ -19,12 +20,27 @@ from led_rl.eval.targets import Target
 from led_rl.models.interpolation import interpolate
 from led_rl.models.loading import load_policy
 from led_rl.models.prompting import encode_prompts
-from led_rl.records import read_json, read_jsonl
+from led_rl.records import read_json, read_jsonl, write_json
 from led_rl.report.build import build_report
 from led_rl.signals import Stop
 from led_rl.tasks.countdown import Countdown, CountdownConfig
 from led_rl.tasks.problem import Problem
 from led_rl.tasks.registry import TaskConfig
+
+
+def test_an_arm_with_other_settings_does_not_add_to_samples_of_its_name(tiny_run, threads, tmp_path):
+    """eval.json took the new settings in silence, and said of the samples that were there what was not so."""
+    evaluated(tiny_run, tmp_path, "led_countdown")
+    record = read_json(tmp_path / "eval" / "eval.json")
+    assert record["arms"]["led_countdown"]["settings"]["depth"] != 2
+    record["arms"]["led_countdown"]["settings"]["depth"] = 2  # as the arm's code had it when the samples were drawn
+    write_json(tmp_path / "eval" / "eval.json", record)
+    with pytest.raises(UserError, match="holds samples of the arm led_countdown with depth=2, and it has"):
+        evaluated(tiny_run, tmp_path, "led_countdown")
+    assert read_json(tmp_path / "eval" / "eval.json") == record
+    evaluated(tiny_run, tmp_path, "plain")  # another arm may still join
+    shutil.rmtree(tmp_path / "eval" / "samples")
+    assert evaluated(tiny_run, tmp_path, "led_countdown")
 
 
 @pytest.mark.parametrize("given", [None, "1"])

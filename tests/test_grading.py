@@ -75,6 +75,21 @@ def test_wrong_answers_are_wrong(gold, answer):
 
 
 @pytest.mark.parametrize(
+    ("gold", "answer"),
+    [
+        ("(1,2)", "y=1, x=2"),  # the written order of names once stood in for theirs
+        ("10", r"\text{twice }x=10"),  # any text once was a name
+        ("10", r"\text{the answer is not}=10"),
+        ("(0,1)", r"\text{not }x\in(0,1)"),
+        ("3.14", r"3.14\ldots"),  # the dots were dropped
+        ("12345", r"12 \quad 345"),  # a wide space once grouped digits
+    ],
+)
+def test_what_once_was_taken_for_right(gold, answer):
+    assert not grade(gold, rf"\boxed{{{answer}}}")
+
+
+@pytest.mark.parametrize(
     ("completion", "thinking", "status", "answer"),
     [
         ("the answer is 5", "optional", "no_answer", None),

@@ -11,6 +11,7 @@ from tiny_models import SHIPPED
 from led_rl.errors import UserError
 from led_rl.eval.inspect import fit, inspect
 from led_rl.eval.inspect_config import InspectConfig
+from led_rl.lock import hold
 from led_rl.models.loading import load_policy
 from led_rl.report.inspected import page_inspected
 from led_rl.schema import InspectedRow, InspectRecord, read_record, read_rows
@@ -124,6 +125,13 @@ def test_the_same_settings_add_nothing_and_others_are_refused(folder):
     assert len(read_record(folder / "inspect.json", InspectRecord)["sessions"]) == 1, "nothing was done"
     with pytest.raises(UserError, match="problems=4, and 5 is asked for"):
         inspect(InspectConfig(str(SHIPPED), output_dir=str(folder.parent), **{**SETTINGS, "problems": 5}))
+
+
+def test_a_second_command_on_the_folder_ends_at_once(tmp_path):
+    """Two inspections each wrote the record as they had read it at their start."""
+    with hold(tmp_path / "eval", "evaluation"), pytest.raises(UserError, match="is being written by evaluation"):
+        inspect(InspectConfig(str(SHIPPED), output_dir=str(tmp_path), **SETTINGS))
+    assert not list((tmp_path / "eval").glob("inspect*"))
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,11 @@
 """The rules of a run folder: who may begin, resume and finish in it, and what it counts as done."""
 
+import os
 import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import yaml
@@ -8,6 +13,7 @@ import yaml
 from led_rl.records import read_json, read_jsonl, write_jsonl
 from led_rl.run_folder import RunFolder, owner, provenance
 
+ROOT = Path(__file__).parents[1]
 CONFIG = {
     "model": "base",
     "output_dir": "somewhere",
@@ -47,6 +53,21 @@ def test_git_sha_is_that_of_the_code_and_not_of_the_working_directory(tmp_path, 
     here = provenance({})["git_sha"]
     monkeypatch.chdir(tmp_path)
     assert provenance({})["git_sha"] == here
+
+
+def test_a_package_inside_anothers_repository_does_not_take_that_ones_commit(tmp_path):
+    """Installed into a .venv in a user's repository, its records had the sha of the user's last commit."""
+    package = tmp_path / "repository" / ".venv" / "site-packages" / "led_rl"
+    shutil.copytree(ROOT / "led_rl", package, ignore=shutil.ignore_patterns("__pycache__"))
+    git = ["git", "-C", str(tmp_path / "repository"), "-c", "user.name=a", "-c", "user.email=a@b"]
+    for command in (["init", "-q"], ["commit", "-q", "--allow-empty", "-m", "the user's"]):
+        subprocess.run([*git, *command], check=True)
+    code = "from led_rl.run_folder import provenance; made = provenance({}); print(made['git_sha'], made['git_dirty'])"
+    environment = {**os.environ, "PYTHONPATH": str(package.parent)}
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == ["None", "False"]
 
 
 def test_git_missing_is_no_error(monkeypatch):

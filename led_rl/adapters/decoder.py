@@ -44,7 +44,7 @@ class Sampling:
 
 @dataclass(frozen=True)
 class Answer:
-    """One sample. `truncated` if the budget ended it."""
+    """One sample. `truncated` if the budget ended it, and not a stop that stands before the budget's end."""
 
     text: str
     tokens: list[int]
@@ -113,7 +113,8 @@ class Decoder:
         for one in engine.run(asked):
             text = decode(self.policy.tokenizer, one.tokens)
             found = [text.index(stop) for stop in sampling.stop if stop in text]
-            answers[one.prompt].append(Answer(text[: min(found)] if found else text, one.tokens, one.truncated))
+            whole = Answer(text, one.tokens, one.truncated)
+            answers[one.prompt].append(Answer(text[: min(found)], one.tokens, truncated=False) if found else whole)
         return answers
 
     def _key(self, ids: Sequence[int], seed: int) -> int:

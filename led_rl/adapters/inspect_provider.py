@@ -22,6 +22,14 @@ from led_rl.adapters.decoder import Answer, Decoder, Sampling
 from led_rl.errors import UserError
 
 CONNECTIONS = 64
+# What `_sampling` and `LedModel.generate` read, and what changes no answer: inspect's own business of asking, caching
+# and showing, and settings of tools, of which there are none.
+_READ = {"temperature", "max_tokens", "top_p", "seed", "stop_seqs", "num_choices"}
+_HARMLESS = {
+    "max_retries", "timeout", "attempt_timeout", "stream_idle_timeout", "max_connections", "adaptive_connections",
+    "system_message", "parallel_tool_calls", "max_tool_output", "internal_tools", "cache", "cache_prompt", "batch",
+    "fail_on_refusal",
+}  # fmt: skip
 
 
 @dataclass(eq=False)
@@ -108,10 +116,11 @@ def led() -> type[ModelAPI]:
 
 
 def _sampling(config: GenerateConfig) -> Sampling:
-    """inspect's settings; those that led_rl has none of are refused, and not passed over."""
-    for name in ("top_k", "frequency_penalty", "presence_penalty", "logit_bias", "logprobs"):
-        if getattr(config, name, None):
-            raise UserError(f"{name}={getattr(config, name)}: led_rl's provider has no such setting; leave it out")
+    """inspect's settings; those that led_rl has none of, known or new, are refused and not passed over."""
+    for name, value in config:
+        # Off, not left out: 0 of top_k or a penalty, False of logprobs, an empty map.
+        if value and name not in _READ | _HARMLESS:
+            raise UserError(f"{name}={value}: led_rl's provider has no such setting; leave it out")
     given = {
         "temperature": config.temperature,
         "max_new_tokens": config.max_tokens,

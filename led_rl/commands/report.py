@@ -1,5 +1,6 @@
 """led-report: scores again, from samples, without a model; the report; what is committed of a study."""
 
+import logging
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,10 +9,13 @@ from typing import TYPE_CHECKING
 
 from led_rl.cli import Command
 from led_rl.errors import UserError
+from led_rl.lock import TakenError, hold
 from led_rl.records import JsonObject, write_bytes, write_jsonl
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -127,7 +131,11 @@ def _run(config: ReportConfig, folder: Path) -> None:
 
     evaluation = eval_folder(folder)
     if evaluation is not None and any((evaluation / "samples").glob("**/*.jsonl")):
-        score(evaluation)
+        try:
+            with hold(evaluation, "report"):
+                score(evaluation)
+        except TakenError as error:  # whoever writes there scores at its end, from more samples than are there now
+            _LOG.warning("%s; the report is drawn from the scores that are there", error)
     page = build_report(folder, Path(config.output_dir) if config.output_dir else folder / "report")
     if config.export:
         export_record(folder, Path(config.export), not config.no_figures)

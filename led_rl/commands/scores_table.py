@@ -10,13 +10,14 @@ from rich.table import Table
 from led_rl.arm_card import ArmCards
 from led_rl.records import JsonObject, read_jsonl
 from led_rl.report.provenance import cards_of
+from led_rl.report.select import scored
 
 HEADLINE_K = 16
 
 
 def print_scores(eval_dir: Path) -> None:
-    """Print the table of the records in `eval_dir`; nothing if there are none."""
-    results = read_jsonl(eval_dir / "results.jsonl")
+    """Print the table of the records in `eval_dir`; nothing if there are none, or none with a complete problem."""
+    results = scored(read_jsonl(eval_dir / "results.jsonl"))
     if results:
         width = None if sys.stdout.isatty() else 110
         comparisons, cards = read_jsonl(eval_dir / "comparisons.jsonl"), cards_of(eval_dir.parent)

@@ -15,6 +15,7 @@ from led_rl.eval.config import PRECISIONS, DecisionsConfig
 from led_rl.eval.decisions import Prompted, check_words, measure
 from led_rl.eval.plan import recorded_budget
 from led_rl.eval.targets import Target, find_targets
+from led_rl.lock import hold
 from led_rl.models.config import PromptConfig
 from led_rl.models.loading import Policy, load_policy
 from led_rl.models.prompting import encode_prompts
@@ -34,8 +35,8 @@ def diagnose(config: DecisionsConfig) -> Path:
     """Measure the checkpoints that are not on record yet, then score all. Returns the folder that holds `eval/`.
 
     Raises:
-        ValueError: on any bad input, before long work begins; for a task other than countdown; and if the folder's
-            records were made with other settings or weights.
+        ValueError: on any bad input, before long work begins; for a task other than countdown; if the folder's
+            records were made with other settings or weights; and if another command is writing there.
     """
     targets = find_targets(config.ckpt, config.steps)
     recorded = targets.run.config() if targets.run else {}
@@ -55,29 +56,32 @@ def diagnose(config: DecisionsConfig) -> Path:
         "base": fingerprint(base.source) if base else None,
     }
     folder = (Path(config.output_dir) if config.output_dir else targets.home) / "eval"
-    record = _record(folder, settings)
-    missing = [target for target in targets.models if not _done(record, target, folder)]
-    rows = [row for row in read_jsonl(folder / "decisions_positions.jsonl") if row["checkpoint"] in record["models"]]
-    fabric = Fabric(accelerator=config.accelerator, devices=1, precision=config.precision)  # type: ignore[arg-type]
-    beside = _load(base, config, fabric) if base and missing else None
-    problems = task.problems(config.split, config.num_problems, config.seed)
-    progress = Progress(len(missing), "diagnose", "checkpoint")
-    for target in missing:
-        policy = _load(target, config, fabric)
-        check_words(policy.tokenizer, task)
-        dress = PromptConfig(**recorded.get("prompt", {}))
-        prompts = encode_prompts(policy.tokenizer, [task.prompt(problem) for problem in problems], dress)
-        asked = [Prompted(problem, ids) for problem, ids in zip(problems, prompts, strict=True)]
-        with fabric.autocast():
-            found = measure(task, asked, policy, beside, config, budget)
-        rows += [{"checkpoint": target.checkpoint, "rl_step": target.rl_step, **row} for row in found]
-        write_jsonl(folder / "decisions_positions.jsonl", rows)
-        record["models"][target.checkpoint] = _weights(target)
-        write_json(folder / "decisions.json", record)
-        progress.update()
-    progress.close()
-    if missing or not (folder / "decisions.jsonl").exists():
-        write_jsonl(folder / "decisions.jsonl", aggregate(rows))
+    with hold(folder, "diagnosis"):  # the record is read inside: another command may be adding to it
+        record = _record(folder, settings)
+        missing = [target for target in targets.models if not _done(record, target, folder)]
+        rows = [
+            row for row in read_jsonl(folder / "decisions_positions.jsonl") if row["checkpoint"] in record["models"]
+        ]
+        fabric = Fabric(accelerator=config.accelerator, devices=1, precision=config.precision)  # type: ignore[arg-type]
+        beside = _load(base, config, fabric) if base and missing else None
+        problems = task.problems(config.split, config.num_problems, config.seed)
+        progress = Progress(len(missing), "diagnose", "checkpoint")
+        for target in missing:
+            policy = _load(target, config, fabric)
+            check_words(policy.tokenizer, task)
+            dress = PromptConfig(**recorded.get("prompt", {}))
+            prompts = encode_prompts(policy.tokenizer, [task.prompt(problem) for problem in problems], dress)
+            asked = [Prompted(problem, ids) for problem, ids in zip(problems, prompts, strict=True)]
+            with fabric.autocast():
+                found = measure(task, asked, policy, beside, config, budget)
+            rows += [{"checkpoint": target.checkpoint, "rl_step": target.rl_step, **row} for row in found]
+            write_jsonl(folder / "decisions_positions.jsonl", rows)
+            record["models"][target.checkpoint] = _weights(target)
+            write_json(folder / "decisions.json", record)
+            progress.update()
+        progress.close()
+        if missing or not (folder / "decisions.jsonl").exists():
+            write_jsonl(folder / "decisions.jsonl", aggregate(rows))
     return folder.parent
 
 

@@ -27,6 +27,7 @@ from led_rl.eval.config import PRECISIONS, EvalConfig
 from led_rl.eval.inspect_config import InspectConfig
 from led_rl.eval.plan import hard_tokens, recorded_budget
 from led_rl.eval.targets import Target, Targets, find_targets
+from led_rl.lock import hold
 from led_rl.models.config import PromptConfig
 from led_rl.models.lens import Lens
 from led_rl.models.loading import Policy, load_policy
@@ -47,8 +48,8 @@ def inspect(config: InspectConfig) -> Path:
     """Inspect the checkpoints that are not on record yet. Returns the folder that holds `eval/`.
 
     Raises:
-        UserError: on any bad input, before sampling begins; and if the folder's records were made with other settings
-            or weights.
+        UserError: on any bad input, before sampling begins; if the folder's records were made with other settings or
+            weights; and if another command is writing there.
     """
     targets = _ends(find_targets(config.ckpt, config.steps), config)
     recorded = targets.run.config() if targets.run else {}
@@ -68,21 +69,22 @@ def inspect(config: InspectConfig) -> Path:
         "prompt": dataclasses.asdict(dress),
         "max_new_tokens": budget,
     }
-    record = _record(folder, settings, arms)
-    missing = [target for target in targets.models if not _done(record, target, folder)]
-    fabric = Fabric(accelerator=config.accelerator, devices=1, precision=config.precision)  # type: ignore[arg-type]
-    problems = task.problems(config.split, config.problems, config.seed)
-    share = 1e6 * config.max_megabytes / max(len(record["models"]) + len(missing), 1)
-    for target in tqdm(missing, desc="inspect", unit="checkpoint"):
-        policy = load_policy(target.source, PRECISIONS[config.precision], config.trust_remote_code)
-        fabric.to_device(policy.model)
-        prompts = encode_prompts(policy.tokenizer, [task.prompt(one) for one in problems], dress)
-        with fabric.autocast():
-            rows = _rows(target, task, problems, prompts, policy, arms, config, budget)
-        fit(rows, share)
-        write_jsonl(folder / "inspect" / f"{target.checkpoint}.jsonl", rows)
-        record["models"][target.checkpoint] = {"source": target.source, "fingerprint": fingerprint(target.source)}
-        write_json(folder / "inspect.json", record)
+    with hold(folder, "inspection"):  # the record is read inside: another command may be adding to it
+        record = _record(folder, settings, arms)
+        missing = [target for target in targets.models if not _done(record, target, folder)]
+        fabric = Fabric(accelerator=config.accelerator, devices=1, precision=config.precision)  # type: ignore[arg-type]
+        problems = task.problems(config.split, config.problems, config.seed)
+        share = 1e6 * config.max_megabytes / max(len(record["models"]) + len(missing), 1)
+        for target in tqdm(missing, desc="inspect", unit="checkpoint"):
+            policy = load_policy(target.source, PRECISIONS[config.precision], config.trust_remote_code)
+            fabric.to_device(policy.model)
+            prompts = encode_prompts(policy.tokenizer, [task.prompt(one) for one in problems], dress)
+            with fabric.autocast():
+                rows = _rows(target, task, problems, prompts, policy, arms, config, budget)
+            fit(rows, share)
+            write_jsonl(folder / "inspect" / f"{target.checkpoint}.jsonl", rows)
+            record["models"][target.checkpoint] = {"source": target.source, "fingerprint": fingerprint(target.source)}
+            write_json(folder / "inspect.json", record)
     return folder.parent
 
 

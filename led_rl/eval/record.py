@@ -5,6 +5,8 @@ and everything else adds to them: problems, samples of each, checkpoints, arms, 
 """
 
 import dataclasses
+import glob
+import json
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,6 +16,7 @@ from led_rl.decoding.arms import Arm
 from led_rl.errors import UserError
 from led_rl.eval.config import EvalConfig
 from led_rl.eval.plan import Plan
+from led_rl.eval.sampling import NOT_IN_A_NAME
 from led_rl.models.source import fingerprint
 from led_rl.records import write_jsonl
 from led_rl.run_folder import provenance
@@ -94,8 +97,26 @@ def check_record(config: EvalConfig, plan: Plan, settings: dict[str, Any]) -> Ev
                 f"{plan.eval_dir} holds samples of other weights under the name {name!r}: remove that folder, or give "
                 "another --output_dir"
             )
+    _check_arms(plan, before)
     _check_samples(config, plan, before)
     return before
+
+
+def _check_arms(plan: Plan, before: EvalRecord) -> None:
+    """UserError where an arm of this name drew the folder's samples with other settings, as after its code changed."""
+    for arm in plan.arms:
+        if arm.key not in before["arms"]:
+            continue
+        was = before["arms"][arm.key]["settings"]
+        now = json.loads(json.dumps(dict(arm.card.settings)))  # as a record has it: a tuple is a list
+        changed = sorted(key for key in {*was, *now} if was.get(key) != now.get(key))
+        name = glob.escape(NOT_IN_A_NAME.sub("_", arm.key))
+        if changed and any((plan.eval_dir / "samples").glob(f"*/{name}-T*.jsonl")):
+            key = changed[0]
+            raise UserError(
+                f"{plan.eval_dir} holds samples of the arm {arm.key} with {key}={was.get(key)!r}, and it has "
+                f"{now.get(key)!r} now: give another --output_dir, or another name to the arm"
+            )
 
 
 def _check_samples(config: EvalConfig, plan: Plan, before: EvalRecord) -> None:

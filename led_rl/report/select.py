@@ -21,8 +21,8 @@ def checkpoints(rows: Iterable[AnyRow]) -> list[str]:
     return sorted(steps, key=lambda name: (steps[name] is None, steps[name] or 0, name))
 
 
-def scored(results: Iterable[ResultRow]) -> list[ResultRow]:
-    """The rows with at least one complete problem."""
+def scored(results: Iterable[RowT]) -> list[RowT]:
+    """The rows with at least one complete problem; an arm that was interrupted before that has no numbers."""
     return [row for row in results if row["pass_at_k"]]
 
 

@@ -27,7 +27,17 @@ from led_rl.tasks.leaves import Quantity, based, clock, has_words, quantity, sam
 from led_rl.tasks.numerals import number
 from led_rl.tasks.problem import Grade
 from led_rl.tasks.questions import ExhaustedError, Questions, UnreadableError
-from led_rl.tasks.structure import assignments, is_name, is_wrapper, items, matrix, sides, solution_set, unions
+from led_rl.tasks.structure import (
+    assignments,
+    coordinate_order,
+    is_name,
+    is_wrapper,
+    items,
+    matrix,
+    sides,
+    solution_set,
+    unions,
+)
 
 T = TypeVar("T")
 
@@ -136,7 +146,7 @@ class _Comparison:
     def _named(
         self, gold: str, answer: str, gold_items: Sequence[str], answer_items: Sequence[str], depth: int
     ) -> bool:
-        """`x=2, y=3` against the same in any order, or against `2,3` and `(2,3)`, whose order then counts."""
+        """`x=2, y=3` and `y=3, x=2` against each other, or against `2,3` and `(2,3)`, which are x and then y."""
         gold_values, answer_values = assignments(gold_items), assignments(answer_items)
         if gold_values is not None and answer_values is not None:
             if gold_values.keys() != answer_values.keys():
@@ -145,8 +155,8 @@ class _Comparison:
         if gold_values is not None:
             return self._ordered(list(gold_values.values()), _point(answer, answer_items), depth)
         assert answer_values is not None
-        orders = list(answer_values.values()), [answer_values[name] for name in sorted(answer_values)]
-        return any(self._ordered(_point(gold, gold_items), order, depth) for order in orders)
+        values = [answer_values[name] for name in coordinate_order(answer_values)]
+        return self._ordered(_point(gold, gold_items), values, depth)
 
     def _ordered(self, gold: Sequence[str], answer: Sequence[str], depth: int) -> bool:
         return len(gold) == len(answer) and all(self.same(*pair, depth + 1) for pair in zip(gold, answer, strict=True))

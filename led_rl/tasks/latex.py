@@ -58,6 +58,10 @@ def normalise(text: str) -> str:
     text = re.sub(r"\\(?:left|right|[bB]igg?[lrm]?)(?![a-zA-Z])\.?", "", text)
     text = re.sub(r",\s*\\!\s*|\{,\}", ",", text)
     text = re.sub(r"(?<=[0-9])(?:\\[,!;: ]|(?<!\\)~)\s*(?=[0-9]{3}(?![0-9]))", "", text)  # 12\,000
+    # A space this wide between two values stands for a comma: `12 \quad 345` is not 12345, and `3 \quad -2` not 1.
+    text = re.sub(
+        r"(?<=[0-9)\]}])\s*(?:\\q?quad\s*)+(?=[-+]?(?:[0-9.]|\\frac(?![a-zA-Z])|\\sqrt(?![a-zA-Z])))", ";", text
+    )
     text = re.sub(r"(?<!\\)\\[,;:! ]|(?<!\\)~|\\q?quad(?![a-zA-Z])", " ", text)
     text = _LOOKS.sub(" ", text)
     text = re.sub(r"\\(?:[dtc]|nice|s|x)frac(?![a-zA-Z])", r"\\frac", text)

@@ -1,7 +1,7 @@
 r"""The parts of an answer, from its text: items of a list, sides of an equation, names, intervals, rows of a matrix."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from led_rl.tasks.latex import enclosed, split_top
 from led_rl.tasks.numerals import THOUSANDS, number
@@ -12,6 +12,14 @@ _NAME = re.compile(
     rf"(?:m?\s*\\angle\s*|\\triangle\s*)?(?:{_ATOM}\s*){{1,12}}(?:\((?:{_ATOM})(?:,{_ATOM})*\))?|\((?:{_ATOM})(?:,{_ATOM})*\)"
     r"|[fghpqFGHPQ]\(-?[0-9]+\)"
 )
+# No name: `\text{twice }x=10` says of x, and `\text{not }x=10` denies, what a name would be given.
+_SAYS_MORE = re.compile(
+    r"\\(?:text|mathrm|mbox)\{[^{}]*[A-Za-z]{2}[^{}]*\}\s*[A-Za-z\\]"
+    r"|\b(?:not|isn't|never|half|halves|thirds?|quarters?|twice|thrice|doubled?|tripled?|times|squared|cubed|plus|minus|"
+    r"less|more|over|negative|reciprocal|inverse|opposite|(?:square|cube|root|power|multiple)s? of)\b",
+    re.IGNORECASE,
+)
+_POLAR = ("r", r"\rho", r"\theta", r"\phi", "z")
 _ORDER = {r"\leqslant": "<=", r"\leq": "<=", r"\le": "<=", "<=": "<=", "<": "<", r"\lt": "<"}
 _ORDER |= {r"\geqslant": ">=", r"\geq": ">=", r"\ge": ">=", ">=": ">=", ">": ">", r"\gt": ">"}
 _ORDER_SIGN = r"\\(?:leqslant|geqslant|leq|geq|le|ge|lt|gt)(?![a-zA-Z])|<=|>=|<|>"
@@ -57,8 +65,11 @@ def sides(text: str) -> list[str]:
 
 
 def is_name(text: str) -> bool:
-    r"""Whether a text names a quantity: `x`, `x_1`, `f(x)`, `\text{area}`, `(r,s)`; e and i are numbers."""
-    return text not in ("e", "i") and _NAME.fullmatch(text) is not None
+    r"""Whether a text names a quantity: `x`, `x_1`, `f(x)`, `\text{area}`, `(r,s)`; e and i are numbers.
+
+    `\text{half of }x` and `\text{the answer is not}` are no names, though they are letters.
+    """
+    return text not in ("e", "i") and _NAME.fullmatch(text) is not None and _SAYS_MORE.search(text) is None
 
 
 def is_wrapper(pair: tuple[str, str, str]) -> bool:
@@ -80,6 +91,13 @@ def assignments(parts: Sequence[str]) -> dict[str, str] | None:
         values[two[0]] = two[1]
     different = {re.sub(r"_\{\w+\}", "", name) for name in values}
     return values if len(different) == len(parts) > 1 else None
+
+
+def coordinate_order(names: Collection[str]) -> list[str]:
+    r"""Names as a point has them: by the alphabet, Greek last; those of polar coordinates as `(r,\theta)`."""
+    if set(names) <= set(_POLAR):
+        return sorted(names, key=_POLAR.index)
+    return sorted(names, key=lambda name: (name.startswith("\\"), name.lower(), name))
 
 
 def _coordinates(text: str) -> list[str]:

@@ -17,10 +17,10 @@ _COMMAND = re.compile(r"\\[a-zA-Z]+")
 
 
 def refusal(text: str) -> str | None:
-    """Why a normalised text is not handed to sympy, in a few words; None if it may be.
+    r"""Why a normalised text is not handed to sympy, in a few words; None if it may be.
 
     What is refused either costs too much (long, deep, huge powers, factorials, binomials) or is known to be misread by
-    latex2sympy, which reads `3 4` as 7, `52_8` as 52, and drops the prime of `a'`.
+    latex2sympy, which reads `3 4` as 7, `52_8` as 52, and drops the prime of `a'` and the dots of `3.14\ldots`.
     """
     if len(text) > MAX_CHARS:
         return f"longer than {MAX_CHARS} characters"
@@ -36,7 +36,9 @@ def refusal(text: str) -> str | None:
     largest = max(literals, default=0)
     if re.search(r"[0-9]\s+[0-9]|[0-9]\}?_|[0-9]\{|[:@#?%'\"`]|\\boxed|\\fbox|\\circ|__", text):
         return "notation with no single reading"
-    if re.search(r"\^\{?\\?(?:T|top|prime|dagger)(?![a-zA-Z])|\\p?mod(?![a-z])|\\bmod|\\equiv|\\approx|\\sim", text):
+    if re.search(
+        r"\^\{?\\?(?:T|top|prime|dagger)(?![a-zA-Z])|\\p?mod(?![a-z])|\\bmod|\\equiv|\\approx|\\sim|\\[lcd]?dots", text
+    ):
         return "notation that latex2sympy drops"
     if re.search(r"\\(?:i*int|oint|sum|prod|lim|Gamma)(?![a-z])", text):
         return "an operation still to be carried out"  # an answer that restates the question, and often slow
