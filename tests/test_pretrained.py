@@ -235,8 +235,8 @@ def test_adapters_are_on_the_layers_named_only(trained):
 
 
 def test_the_page_on_uploading_by_hand_makes_a_model_that_loads(trained, tmp_path, monkeypatch):
-    """docs/hub.md said to upload the run folder, which has no weights at its top, and those of a checkpoint are adapters
-    that name their base by its path."""
+    """docs/hub.md said to upload the run folder, which has no weights at its top; those of a checkpoint are adapters,
+    which name their base by its path."""
     monkeypatch.chdir(tmp_path)
     (code,) = re.findall(r"```python\n(.+?)```", (ROOT / "docs" / "hub.md").read_text(), re.S)
     code = code.replace("checkpoint-600", "checkpoint-2").replace("checkpoints/countdown_grpo", str(trained[0]))

@@ -144,7 +144,7 @@ def pretraining(config: PretrainConfig) -> Estimate:
             validation_documents=min(config.data.validation_documents, config.data.batch_size),
         )
         with tempfile.TemporaryDirectory() as scratch:
-            part = dataclasses.replace(config, output_dir=f"{scratch}/run", data=data, resume=False)
+            part = dataclasses.replace(config, output_dir=f"{scratch}/run", data=data, resume=False, devices=1)
             done = pretrain(part, {})
             walls.append(done.wall_s)
             size = _size(done.path.glob("*.safetensors"))
