@@ -91,12 +91,16 @@ class Command(Generic[Config]):
     def help(self, argv: Sequence[str] = ()) -> str:
         """The page of --help: with --config, of what that file makes of the options."""
         values, file = preset(self.kind, argv, self.default(argv))
+        return page(self.name, self.about, self.examples, self.kind, values, file, self.fields, self.beside())
+
+    def beside(self) -> dict[str, str]:
+        """The options that are not of the configuration, with their help."""
         more = {"--config FILE": "YAML with any of these options; options typed beside it override it"}
         if self.loads_models:
             more[f"{FAMILY} MODULE:NAME"] = "how a family of models of your own is read (docs/own_model.md)"
         if self.rehearse is not None:
             more[DRY_RUN] = "print the configuration, what would be written, time and disk, and stop"
-        return page(self.name, self.about, self.examples, self.kind, values, file, self.fields, more)
+        return more
 
     def _interrupted(self, arguments: Sequence[str], plain: Mapping[str, Any]) -> int:
         if int(os.environ.get("LOCAL_RANK", "0")) > 0:  # the first process speaks for all

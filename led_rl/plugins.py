@@ -55,6 +55,17 @@ def is_own(name: str, kind: Kind) -> bool:
     return _NAME.fullmatch(name) is not None or name in _registered(kind)
 
 
+def must_be_typed(name: str, kind: Kind) -> bool:
+    """Whether a name is of the form module:Name, and no installed package's: `load` takes it from the command line
+    only."""
+    return _NAME.fullmatch(name) is not None and name not in _registered(kind)
+
+
+def typed_families() -> list[str]:
+    """The words with which this command's families were named, for a command that is to follow it."""
+    return [word for name in dict.fromkeys(_families) for word in (FAMILY, name)]
+
+
 def load(name: str, kind: Kind, option: str) -> Any:
     """The object that a name stands for.
 

@@ -74,6 +74,12 @@ class TrainRow(TypedDict):
     ]
     length_tokens: NotRequired[Annotated[float, "mean completion length"]]
     truncated_rate: NotRequired[Annotated[float, "fraction of completions that the budget ended"]]
+    dropped_samples: NotRequired[
+        Annotated[
+            int,
+            "times since the row before that a reward gave a completion None; absent for none",
+        ]
+    ]
     loss: NotRequired[float]
     kl_nats: NotRequired[Annotated[float, "to the reference model, where beta > 0"]]
     grad_norm: NotRequired[float]

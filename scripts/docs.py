@@ -1,5 +1,5 @@
 """Write what docs/ has from records and code: verdicts in docs/results.md, figures in docs/trust.md, docs/vllm.md and
-docs/speed.md, docs/options.md, and what a busy machine costs, once that is on record.
+docs/speed.md, docs/options.md, and what a busy machine costs and a newcomer waits for, once that is on record.
 
 python scripts/docs.py
 """
@@ -15,9 +15,11 @@ import yaml
 
 ROOT = Path(__file__).resolve().parents[1]
 BUSY = ROOT / "results" / "speed" / "busy.json"
+START = BUSY.with_name("start.json")
 HEAD = """# Options
 
-Every option of every command, with the value it has where nobody names it. Options are typed `--name value`, or stand
+Every option of every command, with the value it has where nobody names it; of `led-serve`, which hands on to vLLM what
+it does not know itself, `led-serve --help` says them ([vLLM](vllm.md)). Options are typed `--name value`, or stand
 in a YAML file that `--config` names; what is typed overrides it. An unknown one is an error.
 
 This page is made by `python scripts/docs.py`; a test holds it to the code.
@@ -42,6 +44,10 @@ def main() -> int:
         from led_rl.report.speed import busy_block
 
         update_readme(ROOT / "docs" / "speed.md", "busy", busy_block(BUSY))
+    if START.is_file():
+        from led_rl.report.speed import start_block
+
+        update_readme(ROOT / "docs" / "speed.md", "start", start_block(START))
     return 0
 
 
@@ -58,8 +64,8 @@ def commands() -> Iterator[Any]:
     for target in project["project"]["scripts"].values():
         module, _, name = target.partition(":")
         command = getattr(importlib.import_module(module), name)
-        if isinstance(command, Command):
-            yield command
+        parts = vars(importlib.import_module(module)).get("PARTS", {})  # of led-bench
+        yield from (one for one in (command, *parts.values()) if isinstance(one, Command))
 
 
 def _section(command: Any) -> Iterator[str]:
@@ -71,6 +77,8 @@ def _section(command: Any) -> Iterator[str]:
     if file is not None:
         yield f"Values are from `{Path(*file.parts[file.parts.index('configs') :])}`.\n"
     yield "| option | value | what it is |\n|---|---|---|"
+    for option, text in command.beside().items():
+        yield f"| `{option}` | | {text} |"
     for option in options_of(command.kind):
         value = _at(values, option.name)
         if not nested_in(option.kind):

@@ -5,6 +5,7 @@ import errno
 import io
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -23,6 +24,7 @@ from led_rl.errors import UserError
 from led_rl.options import options_of
 from led_rl.progress import Progress
 from led_rl.records import write_json
+from led_rl.rl.config import TrainConfig
 from led_rl.rl.fields import grpo_fields
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -305,6 +307,28 @@ class TestMistakes:
         assert train.main(["--task.name", "gsm8k"]) == 2
         assert "reads countdown's words only; name a model" in capsys.readouterr().err
 
+    @pytest.mark.parametrize("model", [[], ["--model", "no/such"]])
+    def test_a_task_that_is_not_there_is_told_before_the_model(self, capsys, model):
+        """`--task.name countdwn` blamed the model: the base reads countdown's words only."""
+        assert train.main(["--task.name", "countdwn", *model]) == 2
+        assert capsys.readouterr().err.startswith("error: task.name='countdwn' is unknown: `countdown`, `multi")
+
+    @pytest.mark.parametrize(
+        ("options", "line"),
+        [
+            (["--problems", "3"], "3 problems to train on, and a batch has 4 prompts, so no step could be taken"),
+            (["--grpo.save_strategy", "no"], "grpo.save_strategy=no: the run would end without weights"),
+            (["--grpo.save_strategy", "best"], "grpo.save_strategy=best: the run would end without weights"),
+        ],
+    )
+    def test_a_run_without_a_step_or_weights_is_refused(self, capsys, tmp_path, options, line):
+        """It said "trained", and ended with 0."""
+        batch = ["--grpo.per_device_train_batch_size", "16", "--grpo.num_generations", "4"]
+        assert train.main(["--output_dir", str(tmp_path / "run"), *batch, *options]) == 2
+        err = capsys.readouterr().err
+        assert err.startswith(f"error: {line}") and err.count("\n") == 1
+        assert not (tmp_path / "run").exists()
+
     def test_parts_of_a_command(self, capsys):
         assert bench.main(["speed"]) == 2
         assert (
@@ -314,6 +338,36 @@ class TestMistakes:
         assert bench.main(["--help"]) == 0
         assert "led-bench busy: " in capsys.readouterr().out
         assert dispatch("led-bench", {"toy": command(lambda config, plain: None)}, ["toy", "--fast"]) == 0
+
+
+def test_a_dry_run_of_training_ends_with_an_estimate(capsys, monkeypatch, tmp_path):
+    """It always ended with KeyError: 'model', for the card of its checkpoint reads the configuration. And it would have
+    pushed that checkpoint to the Hub."""
+    monkeypatch.chdir(tmp_path)
+    line = [
+        "--dry_run", "--grpo.max_steps", "80", "--grpo.save_steps", "20", "--grpo.per_device_train_batch_size", "8",
+        "--grpo.num_generations", "4", "--grpo.max_completion_length", "8", "--probe.problems", "1",
+        "--probe.samples", "1", "--probe.max_new_tokens", "8", "--watch.problems", "0", "--grpo.push_to_hub", "true",
+        "--grpo.hub_model_id", "nobody/nothing",
+    ]  # fmt: skip
+    assert train.main(line) == 0
+    out = capsys.readouterr().out
+    assert "checkpoints/countdown_grpo/checkpoint-<step>/: 4 of " in out and "dry run: nothing was written" in out
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_next_command_names_what_no_folder_may_choose():
+    """With a task of one's own the printed `led-eval --ckpt ..` was refused."""
+
+    def more(*argv):
+        return shlex.join(train._evaluated_with(parse(TrainConfig, argv)[0]))
+
+    assert more() == more("--task.name", "gsm8k") == ""
+    own = ["--task.name", "mytask:Sums", "--task.options.largest", "20", "--task.options.words", "[a, b]"]
+    assert more(*own) == """--task.name mytask:Sums --task.options.largest 20 --task.options.words '["a", "b"]'"""
+    assert parse(TrainConfig, shlex.split(more(*own)))[0].task == parse(TrainConfig, own)[0].task
+    code = ["--task.name", "livecodebench", "--consent.run_code", "true"]
+    assert more(*code) == shlex.join(code)
 
 
 class TestProgress:

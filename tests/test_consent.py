@@ -45,6 +45,15 @@ def test_any_other_is_asked_of_the_user_of_this_command(name):
     check_recorded_task(task, Consent(recorded_task=True))
 
 
+def test_a_task_of_ones_own_is_typed_and_no_consent_stands_for_that():
+    """The first remedy offered, --consent.recorded_task true, could never work: code is run by its typed name alone."""
+    task = recorded_task(recorded(name="mytask:Sums", options={"largest": 20}))
+    for consent in (Consent(), Consent(recorded_task=True)):
+        with pytest.raises(UserError, match=r"--task\.name mytask:Sums --task\.options\.largest 20$") as refused:
+            check_recorded_task(task, consent)
+        assert "--consent" not in str(refused.value)
+
+
 def test_a_folder_that_consents_for_the_user_is_not_heard():
     """The bug: `task.run_code: true` in an evaluated folder's config.yaml started LiveCodeBench."""
     task = recorded_task(

@@ -14,8 +14,9 @@ from led_rl.records import read_json, write_json
 from led_rl.report.pages import STUDIES, verdict_block
 from led_rl.report.readme import block_of
 from led_rl.report.serving import agreement_block, log_q_block, vllm_speed_block
-from led_rl.report.speed import busy_block
+from led_rl.report.speed import busy_block, start_block
 from led_rl.report.trust import trust_block
+from led_rl.tasks.registry import GYM_PREFIX, check_name
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
@@ -67,6 +68,32 @@ def test_what_a_busy_machine_costs_is_what_the_record_says():
     assert busy_block(BUSY) in text, "run scripts/docs.py"
     ours = read_json(BUSY)["summary"][0]
     assert ours["gomp_spincount"] == int(SPINCOUNT) and ours["busy_by_quiet"] <= 2.5
+
+
+def test_what_a_newcomer_waits_for_is_what_the_record_says():
+    """docs/speed.md had the heading and the command, and no figure."""
+    start = ROOT / "results" / "speed" / "start.json"
+    assert block_of(DOCS / "speed.md", "start") == start_block(start), "run scripts/docs.py"
+    assert f"after {read_json(start)['first_entropies_s']:.1f} s" in start_block(start)
+
+
+def test_tasks_that_pages_name_exist():
+    """docs/scale.md named benchmark:math500, which is math500."""
+    pages = [ROOT / "README.md", *DOCS.glob("*.md")]
+    named = {
+        (page.name, name) for page in pages for name in re.findall(r"--task\.name[ =]([\w:+.]+)", page.read_text())
+    }
+    assert ("scale.md", "math500") in named and len(named) > 5
+    for page, name in named:
+        check_name(name)
+        assert ":" not in name or name.startswith((GYM_PREFIX, "mytask:")), f"{page}: {name}"  # not some module's
+
+
+def test_the_page_of_options_names_all_that_are_typed():
+    """It claimed "every option of every command" and lacked --family, --dry_run, led-bench and led-serve."""
+    page = (DOCS / "options.md").read_text()
+    for option in ("`--config FILE`", "`--family MODULE:NAME`", "`--dry_run`", "## `led-bench start`", "led-serve"):
+        assert option in page
 
 
 def test_the_sentence_on_a_busy_machine(tmp_path):

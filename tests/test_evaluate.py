@@ -3,6 +3,7 @@
 import os
 import re
 import shutil
+import sys
 
 import pytest
 import torch
@@ -15,6 +16,7 @@ from led_rl.errors import UserError
 from led_rl.eval.config import EvalConfig
 from led_rl.eval.evaluate import evaluate
 from led_rl.eval.launch import launch, share_of
+from led_rl.eval.plan import default_budget
 from led_rl.eval.sampling import Rollouts, Setting
 from led_rl.eval.targets import Target
 from led_rl.models.interpolation import interpolate
@@ -185,6 +187,65 @@ class TestALaterPlanThatDoesNotFit:
         assert "holds 3 problems, and 2 are asked for: scores are of all that are there" in caplog.text
         assert rows_of(there) == before and read_jsonl(there / "results.jsonl") == results
         assert read_json(there / "eval.json")["num_problems"] == 3
+
+
+class TestARefusalLeavesNoTrace:
+    """An evaluation that failed before its first sample still locked its folder: the corrected command was told that
+    it "holds samples with engine='vllm'"."""
+
+    def once(self, run, home, **changes):
+        return evaluate(
+            EvalConfig(
+                **{
+                    "ckpt": str(run.path), "arms": ["plain"], "temperatures": [1.0], "num_problems": 2,
+                    "num_samples": 1, "output_dir": str(home), "devices": 1, "accelerator": "cpu", "steps": [4],
+                    **changes,
+                }
+            )
+        )  # fmt: skip
+
+    @pytest.mark.parametrize(
+        ("changes", "message"),
+        [
+            ({"engine": "vllm"}, "engine=vllm: vLLM cannot be imported here"),
+            ({"engine": "vllm", "max_new_tokens": 1000}, "together above the model's context of 128"),
+            ({"max_new_tokens": 1000}, "together above the model's context of 128"),
+            ({"max_batch_tokens": 10}, "above max_batch_tokens=10: raise that"),
+        ],
+    )
+    def test_in_the_folder(self, tiny_run, tmp_path, monkeypatch, changes, message):
+        monkeypatch.setitem(sys.modules, "vllm", None)  # as where it is not installed
+        with pytest.raises(UserError, match=re.escape(message)):
+            self.once(tiny_run, tmp_path / "home", **changes)
+        assert not (tmp_path / "home").exists()
+
+    def test_and_a_record_without_samples_binds_nobody(self, tiny_run, threads, tmp_path):
+        """Of a launch that was killed before its first sample, or of an earlier version."""
+        home = self.once(tiny_run, tmp_path / "home", seed=1)
+        for left in (home / "eval").iterdir():
+            if left.is_dir():
+                shutil.rmtree(left)
+            elif left.name not in ("eval.json", "problems.jsonl"):
+                left.unlink()
+        first = self.once(tiny_run, tmp_path / "home", seed=2)
+        assert read_json(first / "eval" / "eval.json")["seed"] == 2
+        assert len(read_json(first / "eval" / "eval.json")["sessions"]) == 1
+        assert len(read_jsonl(first / "eval" / "problems.jsonl")) == 2
+        with pytest.raises(UserError, match="holds samples with seed=2, and 3 is asked for"):
+            self.once(tiny_run, tmp_path / "home", seed=3)
+
+
+def test_a_model_of_no_run_is_sampled_within_its_context(tiny_run, threads, tmp_path):
+    """docs/own_model.md's command failed as written: 7 tokens of prompt and 1,024 were above a context of 256."""
+    home = evaluate(
+        EvalConfig(
+            ckpt=str(tmp_path / "base"), task=TaskConfig(countdown=CountdownConfig(max_number=20)), arms=["plain"],
+            temperatures=[1.0], num_problems=1, num_samples=1, output_dir=str(tmp_path / "home"), devices=1,
+            accelerator="cpu",
+        )
+    )  # fmt: skip
+    assert read_json(home / "eval" / "eval.json")["max_new_tokens"] == 64  # half of 128
+    assert [default_budget(context) for context in (None, 256, 2048, 32_768)] == [1024, 128, 1024, 1024]
 
 
 class Counting(Countdown):

@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch.nn.functional import cross_entropy
 
+from led_rl.pretrain.data import dealt
 from led_rl.pretrain.module import EarlyExit, Imitation, OptimizerConfig
 
 
@@ -30,6 +31,26 @@ def test_every_layer_has_its_own_cross_entropy(tiny, batch):
         total = module.training_step(batch, 0)
     assert float(total) == pytest.approx(float(final) + 0.5 * float(sum(early)) / 2, rel=1e-6)
     assert module.tokens_seen == 12
+
+
+@pytest.mark.parametrize("processes", [2, 3])
+def test_the_shares_of_a_batch_have_its_gradient(own_tiny, batch, processes):
+    """The mean over processes, as DDP takes it; of three, one has no row of two."""
+    module = Imitation(own_tiny.requires_grad_(True), OptimizerConfig(), EarlyExit(1))
+
+    def gradient(parts):
+        module.zero_grad()
+        loss = sum(module.training_step(part, 0) for part in parts) / len(parts)
+        loss.backward()
+        return float(loss), [weight.grad.clone() for weight in own_tiny.parameters()]
+
+    whole, expected = gradient([batch])
+    seen = module.tokens_seen
+    shared, found = gradient([dealt(batch, rank, processes) for rank in range(processes)])
+    assert shared == pytest.approx(whole, rel=1e-5)
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-6)
+    assert module.tokens_seen == seen * (1 + processes)  # each process counts all
 
 
 @pytest.mark.parametrize(("layers", "taught"), [(0, False), (1, True)])

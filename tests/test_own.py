@@ -27,8 +27,8 @@ SHORT = {
     "led-train": "--grpo.max_steps 2 --grpo.save_steps 2 --grpo.per_device_train_batch_size 8 --grpo.num_generations 4 "
     "--grpo.gradient_accumulation_steps 1 --grpo.steps_per_generation 1 --grpo.max_completion_length 24 "
     "--grpo.logging_steps 1 --probe.problems 2 --probe.samples 1",
-    "led-eval": "--num_problems 2 --num_samples 2 --devices 1 --max_new_tokens 24",
-    "led-inspect": "--problems 2 --samples 2 --max_new_tokens 24",
+    "led-eval": "--num_problems 2 --num_samples 2 --devices 1",
+    "led-inspect": "--problems 2 --samples 2",
     "python": "",
 }
 MODULES = {"led-inspect": "inspect_tokens"}
@@ -79,13 +79,20 @@ def module(tmp_path, monkeypatch):
 @pytest.mark.slow
 def test_the_page_of_a_task_of_your_own(tmp_path):
     train, evaluate = page("own_task", tmp_path)
-    succeed(train, tmp_path)
+    done = succeed(train, tmp_path)
     folder = tmp_path / "checkpoints" / "sums"
+    assert f"next: `{evaluate}`" in done.stdout  # it was the same without the task, which is refused
     assert "mytask:Sums" in (folder / "config.yaml").read_text()
     refused = run(evaluate.partition(" --task.name")[0], tmp_path)
-    assert refused.returncode == 2 and "or name a task yourself, with --task.name" in refused.stderr
-    succeed(evaluate, tmp_path)
+    assert (
+        refused.returncode == 2
+        and "name the task yourself, with --task.name mytask:Sums --task.options.largest 20" in refused.stderr
+    )
+    done = succeed(evaluate, tmp_path)
     assert {row["problems"] for row in read_jsonl(folder / "eval" / "results.jsonl")} == {2}
+    # "not known: name a task yourself, with --task.name", it said of a task that was named so.
+    assert "seen in training is not known" not in done.stderr
+    assert read_json(folder / "eval" / "eval.json")["contamination"]["seen"] == []
 
 
 @pytest.mark.slow

@@ -5,6 +5,8 @@ what it is shown, what is rewarded and what is recorded.
 """
 
 import json
+import re
+from pathlib import Path
 
 import pytest
 import torch
@@ -14,6 +16,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from led_rl.models.config import BARE, PromptConfig
+from led_rl.models.loading import load_policy
 from led_rl.models.prompting import answered, dress, encode_prompts
 from led_rl.records import read_json, read_jsonl
 from led_rl.rl.rewards import CorrectReward, FormatReward, Reader
@@ -23,6 +26,8 @@ from led_rl.tasks.problem import Problem
 from led_rl.tasks.registry import TaskConfig, load_task
 
 pytest.importorskip("reasoning_gym")
+
+ROOT = Path(__file__).resolve().parents[1]
 
 TEMPLATE = (
     "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}"
@@ -227,6 +232,25 @@ def test_adapters_are_on_the_layers_named_only(trained):
         modules = {name.split(".")[-3] for name in file.keys()}  # noqa: SIM118
     assert layers == {"1", "3"}
     assert modules == {"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"}
+
+
+def test_the_page_on_uploading_by_hand_makes_a_model_that_loads(trained, tmp_path, monkeypatch):
+    """docs/hub.md said to upload the run folder, which has no weights at its top; those of a checkpoint are adapters,
+    which name their base by its path."""
+    monkeypatch.chdir(tmp_path)
+    (code,) = re.findall(r"```python\n(.+?)```", (ROOT / "docs" / "hub.md").read_text(), re.S)
+    code = code.replace("checkpoint-600", "checkpoint-2").replace("checkpoints/countdown_grpo", str(trained[0]))
+    exec(compile(code, "docs/hub.md", "exec"), {})
+    made = {path.name for path in (tmp_path / "explorer").iterdir()}
+    assert {"model.safetensors", "tokenizer.json", "README.md"} <= made and not [
+        one for one in made if "adapter" in one
+    ]
+    ids = torch.tensor([[5, 6, 7]])
+    with torch.no_grad():
+        whole, parts = (
+            load_policy(str(folder)).model(input_ids=ids).logits for folder in ("explorer", trained[0] / "checkpoint-2")
+        )
+    assert torch.equal(whole, parts)
 
 
 def test_evaluation_takes_the_runs_prompt(trained, tmp_path):

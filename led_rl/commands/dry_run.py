@@ -66,10 +66,13 @@ def training(config: TrainConfig) -> Estimate:
 
     _say(f"measuring {STEPS} steps in a temporary folder ..")
     with tempfile.TemporaryDirectory() as scratch:
+        # Nothing leaves the folder: no push to the Hub, no other tracker.
         short = {"max_steps": STEPS, "save_steps": STEPS, "save_strategy": "steps", "logging_steps": 1}
-        run = train(
-            dataclasses.replace(config, output_dir=f"{scratch}/run", resume=False, grpo={**config.grpo, **short}), {}
+        quiet = {"push_to_hub": False, "report_to": "none"}
+        part = dataclasses.replace(
+            config, output_dir=f"{scratch}/run", resume=False, grpo={**config.grpo, **short, **quiet}
         )
+        run = train(part, dataclasses.asdict(part))  # recorded, for the model card of the checkpoint reads it
         steps = [row["step_s"] for row in read_jsonl(run / "train.jsonl")]
         around = read_json(run / "run.json")["sessions"][-1]["wall_s"] - sum(steps)
         checkpoint = _size((run / f"checkpoint-{STEPS}").rglob("*"))
@@ -141,7 +144,7 @@ def pretraining(config: PretrainConfig) -> Estimate:
             validation_documents=min(config.data.validation_documents, config.data.batch_size),
         )
         with tempfile.TemporaryDirectory() as scratch:
-            part = dataclasses.replace(config, output_dir=f"{scratch}/run", data=data, resume=False)
+            part = dataclasses.replace(config, output_dir=f"{scratch}/run", data=data, resume=False, devices=1)
             done = pretrain(part, {})
             walls.append(done.wall_s)
             size = _size(done.path.glob("*.safetensors"))

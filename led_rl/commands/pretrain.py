@@ -4,6 +4,7 @@ import sys
 
 from led_rl.cli import Command, following
 from led_rl.eval.config import EvalConfig
+from led_rl.launch import is_first
 from led_rl.pretrain.config import PretrainConfig
 from led_rl.records import JsonObject, read_jsonl
 from led_rl.shipped import located
@@ -15,6 +16,8 @@ def run(config: PretrainConfig, plain: JsonObject) -> None:
     from led_rl.pretrain.train import pretrain
 
     done = pretrain(config, plain)
+    if not is_first():
+        return
     scored = EvalConfig(
         ckpt=str(done.path),
         arms=["plain"],

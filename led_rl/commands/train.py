@@ -1,5 +1,6 @@
 """led-train: GRPO with the entropy probe at every checkpoint."""
 
+import dataclasses
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,10 +10,13 @@ from led_rl.config import option_given
 from led_rl.errors import UserError
 from led_rl.launch import is_first
 from led_rl.models.source import check_there
+from led_rl.plugins import typed_families
 from led_rl.records import JsonObject
 from led_rl.rl.config import TrainConfig
 from led_rl.rl.fields import grpo_fields
 from led_rl.shipped import BASE, located
+from led_rl.tasks.consent import Consent
+from led_rl.tasks.registry import as_typed, check_name, check_recorded_task
 
 COUNTDOWN = "countdown"
 OWN = "own"
@@ -30,7 +34,8 @@ def default_file(argv: Sequence[str]) -> Path:
 
 
 def check(config: TrainConfig) -> None:
-    """What can be said within a second: that there is a model, and that it can read the task."""
+    """What can be said within a second: that there are such a task and model, and that the one can read the other."""
+    check_name(config.task.name)
     names = config.task.name.split("+")
     own = any(":" in name for name in names)  # a task of the user's may be worded as the small base reads prompts
     if config.model == BASE and COUNTDOWN not in names and not own:
@@ -49,7 +54,18 @@ def run(config: TrainConfig, plain: JsonObject) -> None:
     if not is_first():
         return
     print(f"{folder}: trained. Curves: `tensorboard --logdir {folder.parent}`")
-    print(f"next: `{following('led-eval', '--ckpt', str(folder))}`")
+    print(f"next: `{following('led-eval', '--ckpt', str(folder), *_evaluated_with(config))}`")
+
+
+def _evaluated_with(config: TrainConfig) -> list[str]:
+    """What has to be typed again for the run to be evaluated, because no folder may choose it."""
+    try:
+        check_recorded_task(config.task, Consent())
+        words = []
+    except UserError:
+        words = as_typed(config.task)
+    given = [name for name, value in dataclasses.asdict(config.consent).items() if value and name != "recorded_task"]
+    return [*words, *(word for name in given for word in (f"--consent.{name}", "true")), *typed_families()]
 
 
 def rehearse(config: TrainConfig, plain: JsonObject) -> None:

@@ -3,6 +3,7 @@
 import sys
 
 from led_rl.cli import Command, following
+from led_rl.launch import is_first
 from led_rl.models.source import check_there
 from led_rl.pretrain.config import WarmupConfig
 from led_rl.records import JsonObject
@@ -13,6 +14,8 @@ def run(config: WarmupConfig, plain: JsonObject) -> None:
     from led_rl.pretrain.warmup import warm_up
 
     done = warm_up(config, plain)
+    if not is_first():
+        return
     print(f"{done.path}: {done.steps} steps, validation loss {done.validation_loss_nats:.4f} nats a token")
     print(f"next: `{following('led-train', '--model', str(done.path), '--task.name', config.task.name)}`")
 

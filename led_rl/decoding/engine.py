@@ -87,7 +87,6 @@ class Engine:
         return max(1, min(samples, self.config.max_rows, self.config.max_batch_tokens // columns))
 
     def _check(self, prompts: Sequence[Prompt]) -> None:
-        context = self.lens.context
         for index, prompt in enumerate(prompts):
             if not len(prompt.input_ids):
                 raise ValueError(f"prompt {index} is empty: a completion needs at least one token to continue")
@@ -98,18 +97,25 @@ class Engine:
                         f"prompt {index} has wanted_by={prompt.wanted_by}: name, for each of its "
                         f"{len(prompt.keys)} keys, some of the {len(self.samplers)} samplers by index"
                     )
-            needed = len(prompt.input_ids) + self.config.max_new_tokens
-            if needed > self.config.max_batch_tokens:
-                raise UserError(
-                    f"prompt {index} and its completion may need {needed} cache positions, above max_batch_tokens="
-                    f"{self.config.max_batch_tokens}: raise that, or lower max_new_tokens"
-                )
-            if context is not None and needed > context:
-                raise UserError(
-                    f"prompt {index} has {len(prompt.input_ids)} tokens and max_new_tokens="
-                    f"{self.config.max_new_tokens}, together above the model's context of {context}: shorten the "
-                    "prompt or lower max_new_tokens"
-                )
+        lengths = [len(prompt.input_ids) for prompt in prompts]
+        check_room(lengths, self.config.max_new_tokens, self.lens.context, self.config.max_batch_tokens)
+
+
+def check_room(lengths: Sequence[int], max_new_tokens: int, context: int | None, max_batch_tokens: int | None) -> None:
+    """UserError, naming the first, unless prompts of these lengths in tokens have room for their completions in the
+    model's context and among the cache positions of the batch; None: unlimited."""
+    for index, length in enumerate(lengths):
+        needed = length + max_new_tokens
+        if max_batch_tokens is not None and needed > max_batch_tokens:
+            raise UserError(
+                f"prompt {index} and its completion may need {needed} cache positions, above max_batch_tokens="
+                f"{max_batch_tokens}: raise that, or lower max_new_tokens"
+            )
+        if context is not None and needed > context:
+            raise UserError(
+                f"prompt {index} has {length} tokens and max_new_tokens={max_new_tokens}, together above the model's "
+                f"context of {context}: shorten the prompt or lower max_new_tokens"
+            )
 
 
 def _completions(ended: Ended) -> list[Completion]:

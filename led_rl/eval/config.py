@@ -39,7 +39,8 @@ class EvalConfig:
             checkpoints/eval_<model> for a model that is shipped
         task: the task; none: the run's
         prompt: system prompt and options of the chat template; none: the run's
-        max_new_tokens: budget of a sample; none: the run's completion length
+        max_new_tokens: budget of a sample; none: the run's completion length, or where no run says it 1024, or half
+            of a smaller context
         matched: truncation that all arms share
         accelerator: Fabric's: auto, cpu, cuda, mps
         devices: Fabric's number of processes; 0: one per accelerator, on CPUs one per core for a small model, else one

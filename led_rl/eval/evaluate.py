@@ -7,7 +7,7 @@ their samples are the same, wholly or up to some token, and are computed once.
 from pathlib import Path
 
 from led_rl.decoding.config import EngineConfig
-from led_rl.decoding.engine import Engine
+from led_rl.decoding.engine import Engine, check_room
 from led_rl.eval.config import EvalConfig
 from led_rl.eval.launch import launch, share_of, writing
 from led_rl.eval.plan import decoded, hard_tokens, joint_passes, lens_of, load_target, plan_evaluation
@@ -39,13 +39,14 @@ def evaluate(config: EvalConfig) -> Path:
     base = None if plan.base is None else policy if plan.base == first else load_target(plan.base, config)
     lens = Lens(policy.model)
     lens.check_logits()
-    plan = plan.with_default_arms(lens.vocabulary, config)
+    plan = plan.fitted(lens.vocabulary, lens.context, config)
     for arm in plan.arms:  # the checkpoints of a run share one architecture, so an arm fits all of them or none
         arm.build(config.temperatures[0], lens_of(arm, policy, base), hard_tokens(policy))
     settings = shared_settings(config, plan, think_tokens(policy.tokenizer).end is not None)
     check_record(config, plan, settings)
     problems = plan.task.problems(config.split, config.num_problems, config.seed)
     prompts = encode_prompts(policy.tokenizer, [plan.task.prompt(problem) for problem in problems], plan.prompt)
+    check_room([len(ids) for ids in prompts], plan.max_new_tokens, lens.context, config.max_batch_tokens)
     encoded = {problem.id: ids for problem, ids in zip(problems, prompts, strict=True)}
     with writing(plan.eval_dir) as stop:
         fabric = launch(config, first)

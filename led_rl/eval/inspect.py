@@ -58,9 +58,9 @@ def inspect(config: InspectConfig) -> Path:
         check_recorded_task(task_config, config.consent)
     task = load_task(task_config, config.consent)
     dress = config.prompt or PromptConfig(**recorded.get("prompt", {}))
-    budget = config.max_new_tokens or recorded_budget(recorded)
     folder = (Path(config.output_dir) if config.output_dir else targets.home) / "eval"
     policy = load_policy(targets.models[0].source, PRECISIONS[config.precision], config.trust_remote_code)
+    budget = config.max_new_tokens or recorded_budget(recorded, Lens(policy.model).context)
     arms = _arms(config, policy)
     settings = {
         **{key: value for key, value in dataclasses.asdict(config).items() if key not in _NO_SETTINGS},

@@ -32,8 +32,8 @@ class Plan:
         targets: the models to evaluate, and the run they belong to.
         base: the run's base, if an arm reads it beside the policy, or mixes its weights in.
         task, task_config, prompt: what is asked, and how.
-        arms: ways of decoding; none until `with_default_arms`, if none were named.
-        max_new_tokens: budget of a sample.
+        arms: ways of decoding; none until `fitted`, if none were named.
+        max_new_tokens: budget of a sample; 0 until `fitted`, if neither the user nor the run names one.
         eval_dir: where records go.
     """
 
@@ -46,12 +46,12 @@ class Plan:
     max_new_tokens: int
     eval_dir: Path
 
-    def with_default_arms(self, vocabulary: int, config: EvalConfig) -> "Plan":
-        """The same with the arms that suit the vocabulary, if none were named."""
-        if self.arms:
-            return self
+    def fitted(self, vocabulary: int, context: int | None, config: EvalConfig) -> "Plan":
+        """The same with what the model decides where nobody else did: the arms that suit its vocabulary, and a budget
+        that its context (tokens; None: unlimited) has room for."""
         names = default_arms(vocabulary, with_base=self.base is not None)
-        return replace(self, arms=tuple(resolve(names, config.matched)))
+        arms = self.arms or tuple(resolve(names, config.matched))
+        return replace(self, arms=arms, max_new_tokens=self.max_new_tokens or default_budget(context))
 
     def settings_of(self, target: Target, temperatures: Sequence[float]) -> list[Setting]:
         """What this model is sampled by: every arm at every temperature, but for the base mixed with itself, which
@@ -68,7 +68,7 @@ def plan_evaluation(config: EvalConfig) -> Plan:
     if config.task is None:
         check_recorded_task(task_config, config.consent)
     prompt = config.prompt or PromptConfig(**recorded.get("prompt", {}))
-    budget = config.max_new_tokens or recorded_budget(recorded)
+    budget = config.max_new_tokens or trained_budget(recorded) or 0
     home = Path(config.output_dir) if config.output_dir else targets.home
     arms = resolve(config.arms, config.matched) if config.arms is not None else []
     needy = [arm.name for arm in arms if arm.reads_base]
@@ -85,10 +85,21 @@ def plan_evaluation(config: EvalConfig) -> Plan:
     return Plan(targets, base, task, task_config, prompt, tuple(arms), budget, home / "eval")
 
 
-def recorded_budget(recorded: dict[str, Any]) -> int:
-    """The completion length a run was trained with, from its config.yaml."""
+def recorded_budget(recorded: dict[str, Any], context: int | None = None) -> int:
+    """The completion length a run was trained with, from its config.yaml, else `default_budget`."""
+    return trained_budget(recorded) or default_budget(context)
+
+
+def trained_budget(recorded: dict[str, Any]) -> int | None:
+    """The completion length a run was trained with, from its config.yaml; None where that names none."""
     budget: int | None = recorded.get("grpo", {}).get("max_completion_length")
-    return budget or recorded.get("probe", {}).get("max_new_tokens") or DEFAULT_MAX_NEW_TOKENS
+    return budget or recorded.get("probe", {}).get("max_new_tokens")
+
+
+def default_budget(context: int | None) -> int:
+    """1,024 tokens, or half of a smaller context, in tokens. Not what the longest prompt leaves of it: an evaluation
+    that grows may meet a longer one, and all its samples share one budget."""
+    return DEFAULT_MAX_NEW_TOKENS if context is None else min(DEFAULT_MAX_NEW_TOKENS, max(1, context // 2))
 
 
 def load_target(target: Target, config: EvalConfig) -> Policy:

@@ -21,12 +21,14 @@ from led_rl.models.source import fingerprint
 from led_rl.records import write_jsonl
 from led_rl.run_folder import provenance
 from led_rl.schema import EvalRecord, ModelRecord, ProblemRow, RunRecord, read_record, read_rows
+from led_rl.scores.scoring import COUNTS
 from led_rl.tasks.problem import Problem, Task
 from led_rl.tasks.registry import check_recorded_task, recorded_task, same_task, seen_in_training
 
 _LOG = logging.getLogger(__name__)
 
 OUR_ENGINE = "engine"
+SCORED = ("results.jsonl", COUNTS)
 
 
 def shared_settings(config: EvalConfig, plan: Plan, marks_thinking: bool) -> dict[str, Any]:
@@ -78,11 +80,15 @@ def extended_record(
 
 
 def check_record(config: EvalConfig, plan: Plan, settings: dict[str, Any]) -> EvalRecord | None:
-    """The record that the folder holds, None if it holds none; UserError if it was made under other settings or from
-    other weights, or if some of its cells would be left with fewer samples than others. To be asked before processes
-    are started: one that is refused alone leaves the others waiting."""
+    """The record that the folder holds, None if it holds none, or no sample that it speaks of: an evaluation that
+    failed before its first one binds nobody.
+
+    UserError if it was made under other settings or from other weights, or if some of its cells would be left with
+    fewer samples than others. To be asked before processes are started: one that is refused alone leaves the others
+    waiting.
+    """
     path = plan.eval_dir / "eval.json"
-    if not path.exists():
+    if not path.exists() or not _sampled(plan.eval_dir):
         return None
     before = read_record(path, EvalRecord)
     for key, value in settings.items():
@@ -119,6 +125,11 @@ def _check_arms(plan: Plan, before: EvalRecord) -> None:
             )
 
 
+def _sampled(eval_dir: Path) -> bool:
+    """Whether the folder holds samples, or, in a study whose samples are not in git, what was counted of them."""
+    return any(eval_dir.glob("samples/*/*.jsonl")) or any((eval_dir / name).exists() for name in SCORED)
+
+
 def _check_samples(config: EvalConfig, plan: Plan, before: EvalRecord) -> None:
     """UserError unless all cells and problems of the folder are to have as many samples: they are scored alike."""
     asked, there = config.num_samples, before["num_samples"]
@@ -150,9 +161,9 @@ def _models(plan: Plan) -> dict[str, ModelRecord]:
 
 
 def record_problems(eval_dir: Path, task: Task, problems: Sequence[Problem]) -> None:
-    """Add to `problems.jsonl` what is asked; problems that are there already stay as they are."""
+    """Add to `problems.jsonl` what is asked; problems that are there already stay as they are, if they have samples."""
     path = eval_dir / "problems.jsonl"
-    rows = {row["problem_id"]: row for row in read_rows(path, ProblemRow)}
+    rows = {row["problem_id"]: row for row in read_rows(path, ProblemRow)} if _sampled(eval_dir) else {}
     for problem in problems:
         row: ProblemRow = {"problem_id": problem.id, "question": task.prompt(problem), "gold": problem.answer}
         rows.setdefault(problem.id, row)
@@ -170,7 +181,8 @@ def _contamination(config: EvalConfig, plan: Plan, problems: Sequence[Problem]) 
     recorded = run.config()
     trained = recorded_task(recorded)
     try:
-        check_recorded_task(trained, config.consent)
+        if config.task is None or trained != config.task:  # the same, typed, is consent to run it
+            check_recorded_task(trained, config.consent)
     except UserError as error:
         _LOG.warning("whether problems were seen in training is not known: %s", error)
         return None

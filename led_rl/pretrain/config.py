@@ -122,7 +122,7 @@ class PretrainConfig:
         checkpoint_every: steps between checkpoints to resume from
         log_every: steps between logged losses
         accelerator: Lightning's: auto, cpu, cuda, mps
-        devices: number of devices
+        devices: number of devices, which share the rows of each batch
         precision: Lightning's: 32-true, bf16-mixed, ..
         card_problems: test problems that the card's pass@k is measured on
         card_samples: samples of each, at least 16
@@ -172,7 +172,7 @@ class WarmupConfig:
         log_every: steps between logged losses
         dtype: float32, bfloat16 or float16, the dtype of the weights
         accelerator: Lightning's: auto, cpu, cuda, mps
-        devices: number of devices
+        devices: number of devices, which share the rows of each batch
         precision: Lightning's: 32-true, bf16-mixed, ..
         resume: go on with the run in output_dir
         trust_remote_code: let code of the model's repository run

@@ -48,16 +48,18 @@ class _Batches(Dataset[dict[str, Tensor]]):
 
 
 class _FromBatch(DataLoader[dict[str, Tensor]]):
-    """All batches in order, from a given one on. Its length stays that of all, for Lightning counts on from there; a
-    plain loader would begin a resumed run with the first batch again."""
+    """All batches in order, from a given one on, of each the rows of this process. Its length stays that of all, for
+    Lightning counts on from there; a plain loader would begin a resumed run with the first batch again."""
 
-    def __init__(self, batches: _Batches, first: Callable[[], int]) -> None:
+    def __init__(self, batches: _Batches, first: Callable[[], int], place: Callable[[], tuple[int, int]]) -> None:
         super().__init__(batches, batch_size=None, shuffle=False)
-        self.first = first  # asked when iteration begins: Lightning makes the loader before it restores its progress
+        # Asked when iteration begins: Lightning makes the loader before it restores its progress.
+        self.first, self.place = first, place
 
     def __iter__(self) -> Iterator[dict[str, Tensor]]:  # type: ignore[override]
+        rank, processes = self.place()
         for index in range(self.first(), len(self.dataset)):  # type: ignore[arg-type]
-            yield self.dataset[index]
+            yield dealt(self.dataset[index], rank, processes)
 
 
 class DocumentData(lightning.LightningDataModule):
@@ -73,13 +75,32 @@ class DocumentData(lightning.LightningDataModule):
             self.validation = self._batches("validation", self.config.validation_documents)
 
     def train_dataloader(self) -> DataLoader[dict[str, Tensor]]:
-        return _FromBatch(self.training, lambda: self.trainer.global_step if self.trainer else 0)
+        return _FromBatch(self.training, lambda: self.trainer.global_step if self.trainer else 0, self._place)
 
     def val_dataloader(self) -> DataLoader[dict[str, Tensor]]:
-        return DataLoader(self.validation, batch_size=None, shuffle=False)
+        return _FromBatch(self.validation, lambda: 0, self._place)
+
+    def _place(self) -> tuple[int, int]:
+        return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
 
     def _batches(self, split: Split, count: int) -> _Batches:
         return _Batches(self.source(split, count), self.config, self.pad, self.seed)
+
+
+def dealt(batch: dict[str, Tensor], rank: int, processes: int) -> dict[str, Tensor]:
+    """One process's rows of a batch, in turns. Of several processes it also says what makes the mean of their losses
+    that of the whole batch: `weight`, by which this one's is multiplied, and the `tokens` of all.
+
+    A process that no row is left for gets the first, with weight 0, for all have to take the step together.
+    """
+    if processes == 1:
+        return batch
+    rows = len(batch["labels"])
+    mine = torch.arange(rank, rows, processes) if rank < rows else torch.tensor([0])
+    part = {name: tensor[mine] for name, tensor in batch.items()}
+    labelled, of_all = ((one["labels"][:, 1:] != IGNORED).sum() for one in (part, batch))
+    weight = processes * labelled / of_all if rank < rows else torch.tensor(0.0)
+    return {**part, "weight": weight, "tokens": batch["attention_mask"].sum()}
 
 
 def traces(documents: Writer, tokenizer: PreTrainedTokenizerBase) -> Source:

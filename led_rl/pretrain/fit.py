@@ -79,7 +79,8 @@ def fit(policy: Policy, data: DocumentData, probe: EntropyProbe, config: FitConf
     """
     module = Imitation(policy.model, config.optimizer, config.early_exit)  # refuses what does not fit, before a folder
     run = RunFolder(Path(config.output_dir))
-    run.admit(plain, config.resume, defaults(config))
+    if is_first():  # the others are started by the first, or beside it, and find the folder claimed
+        run.admit(plain, config.resume, defaults(config))
     states = run.path / "lightning"
     if config.resume and (ended := run.finished(VALIDATION_KEY)):
         if is_first():
@@ -109,6 +110,7 @@ def fit(policy: Policy, data: DocumentData, probe: EntropyProbe, config: FitConf
             logger=logger,
             enable_progress_bar=False,  # ours says a line every half minute where there is no terminal
             enable_model_summary=False,
+            use_distributed_sampler=False,  # the loader deals a batch's rows itself, so steps are those of one device
             plugins=[AtomicCheckpointIO()],
             callbacks=[
                 LearningRateMonitor("step"),

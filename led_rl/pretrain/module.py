@@ -30,14 +30,15 @@ class Imitation(lightning.LightningModule):
         loss, *early = self._losses(batch, tuple(range(self.early_exit.layers + 1)))
         if early:
             exits = torch.stack(early).mean()
-            self.log("train/early_exit_loss_nats", exits)
+            self.log("train/early_exit_loss_nats", exits, sync_dist=True)
             loss = loss + self.early_exit.weight * exits
-        self.tokens_seen += int(batch["attention_mask"].sum())
-        self.log("train/loss_nats", loss, prog_bar=True)
+        self.tokens_seen += int(batch["tokens"] if "tokens" in batch else batch["attention_mask"].sum())
+        self.log("train/loss_nats", loss, prog_bar=True, sync_dist=True)
         return loss
 
     def validation_step(self, batch: dict[str, Tensor], batch_index: int) -> None:
-        self.log("validation/loss_nats", self._losses(batch, (0,))[0], prog_bar=True, batch_size=len(batch["labels"]))
+        loss = self._losses(batch, (0,))[0]
+        self.log("validation/loss_nats", loss, prog_bar=True, sync_dist=True, batch_size=len(batch["labels"]))
 
     def on_save_checkpoint(self, checkpoint: dict[str, object]) -> None:
         checkpoint["tokens_seen"] = self.tokens_seen
@@ -64,8 +65,9 @@ class Imitation(lightning.LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": LambdaLR(optimizer, factor), "interval": "step"}}
 
     def _losses(self, batch: dict[str, Tensor], depths: Sequence[int]) -> list[Tensor]:
-        """One cross-entropy a depth."""
+        """One cross-entropy a depth; of a share of a batch such that the mean over processes is the whole's."""
         states = self.lens.read(batch["input_ids"], depths, attention_mask=batch["attention_mask"]).states
         targets = batch["labels"][:, 1:].flatten()
         logits = [self.lens.logits(states[depth][:, :-1], depth, True) for depth in depths]
-        return [cross_entropy(one.float().flatten(0, 1), targets, ignore_index=IGNORED) for one in logits]
+        losses = [cross_entropy(one.float().flatten(0, 1), targets, ignore_index=IGNORED) for one in logits]
+        return [loss * batch["weight"] for loss in losses] if "weight" in batch else losses

@@ -98,6 +98,17 @@ def busy_block(path: Path) -> str:
     return f"{' '.join(sentences)} Medians, on {record['machine']['cpus']} cores. Made by {made_by(record)}."
 
 
+def start_block(path: Path) -> str:
+    """What a newcomer waits for: the file of `led-bench start`."""
+    record = read_record(path, BenchRecord)
+    more: dict[str, Any] = {**record}
+    return (
+        f"The help takes {more['help_s']:.2f} s, and the first entropies come after {more['first_entropies_s']:.1f} s. "
+        f"Medians of {len(record['rows'])}, on {record['machine']['cpus']} "
+        f"cores. Made by {made_by(record)}."
+    )
+
+
 def _what(row: Mapping[str, Any]) -> str:
     if row["arm"] != "led":
         return f"engine, {row['arm']}"

@@ -227,6 +227,9 @@ OWNED = {
 }
 
 
+SAVED = ("steps", "epoch")
+"""Strategies that end a run with a checkpoint: `no` makes none, and `best` only at an evaluation of TRL's own."""
+
 # What transformers 5.23 calls activation checkpointing was gradient checkpointing before.
 CHECKPOINTING, OLD_CHECKPOINTING = "activation_checkpointing", "gradient_checkpointing"
 
@@ -279,6 +282,12 @@ def grpo_arguments(config: TrainConfig) -> Any:
         raise UserError(f"grpo: TRL refuses these settings: {error}") from error
     if arguments.max_steps < 1:
         raise UserError(f"grpo.max_steps={arguments.max_steps}: a run needs a number of steps, such as 300")
+    if arguments.save_strategy not in SAVED:
+        raise UserError(
+            f"grpo.save_strategy={given['save_strategy']}: the run would end without weights; take one of "
+            f"{', '.join(SAVED)}, such as grpo.save_strategy=steps with grpo.save_steps={arguments.max_steps} for the "
+            "last step alone"
+        )
     if config.rollout.engine == "vllm":
         from led_rl.rl.vllm_rollouts import request_led
 

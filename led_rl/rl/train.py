@@ -81,10 +81,11 @@ def train(config: TrainConfig, plain: JsonObject) -> Path:
             f"reward.trace={config.reward.trace} with task.name={config.task.name!r}: only the traces of countdown "
             "and multiplication have a grammar to reward; set reward.trace=0, or task.name=countdown"
         )
+    problems = task.problems("train", _problems_needed(config, arguments), config.seed)
+    _check_enough(len(problems), arguments)
     policy = load_policy(config.model, config.dtype, config.trust_remote_code)
     lens = Lens(policy.model)
     lens.check_logits()
-    problems = task.problems("train", _problems_needed(config, arguments), config.seed)
     encoded = encode_prompts(policy.tokenizer, [task.prompt(problem) for problem in problems], config.prompt)
     check_ids(policy, f"task.name={config.task.name!r}", (token for ids in encoded for token in ids))
     reader = Reader(policy.tokenizer, problems, encoded)
@@ -164,9 +165,26 @@ def _problems_needed(config: TrainConfig, arguments: Any) -> int:
     """Prompts of the whole run: each training problem is seen once, unless the configuration says how many."""
     if config.problems is not None:
         return config.problems
-    rows: int = arguments.generation_batch_size // arguments.num_generations
+    rows = _prompts_at_once(arguments)
     generations = -(-arguments.max_steps * arguments.gradient_accumulation_steps // arguments.steps_per_generation)
     return max(1, rows * int(-(-generations // arguments.num_iterations)))
+
+
+def _prompts_at_once(arguments: Any) -> int:
+    """Prompts whose completions are sampled together, by all processes."""
+    rows: int = arguments.generation_batch_size // arguments.num_generations
+    return rows
+
+
+def _check_enough(problems: int, arguments: Any) -> None:
+    """UserError if the problems do not fill one batch of prompts: TRL leaves out a part of one, so that a run on fewer
+    would take no step and end as if it had been trained."""
+    if problems < (needed := _prompts_at_once(arguments)):
+        raise UserError(
+            f"{problems} problem{'s' * (problems != 1)} to train on, and a batch has {needed} prompts, so no step "
+            f"could be taken: give --problems {needed} or more (a task may have fewer), or lower "
+            "--grpo.per_device_train_batch_size or raise --grpo.num_generations"
+        )
 
 
 def _watch(config: TrainConfig, arguments: Any, task: Task, policy: Policy) -> Watch | None:

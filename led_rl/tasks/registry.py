@@ -1,7 +1,9 @@
 """Which task a configuration names."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+import json
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -51,6 +53,7 @@ def load_task(config: TaskConfig, consent: Consent = Consent()) -> Task:  # noqa
     it needs a consent that is not given."""
     if config.run_code:
         raise UserError("task.run_code=true: consent is given on the command line only, by --consent.run_code true")
+    check_name(config.name)
     if "+" in config.name:
         from led_rl.tasks.mixture import Mixture
 
@@ -82,15 +85,38 @@ def load_task(config: TaskConfig, consent: Consent = Consent()) -> Task:  # noqa
         _refuse_all_but(config, "path", "revision")
         task: Task = LiveCodeBench(path=config.path, revision=config.revision, run_code=consent.run_code)
         return task
-    if plugins.is_own(config.name, "tasks"):
-        from led_rl.tasks.own import own_task
+    from led_rl.tasks.own import own_task
 
-        _refuse_all_but(config, "options")
-        return own_task(config.name, config.options)
-    raise UserError(
-        f"task.name={config.name!r} is unknown: `countdown`, `multiplication` or `{GYM_PREFIX}<data set>`, or a "
-        f"benchmark: {', '.join(SOURCES)}, livecodebench; or one of your own, module:Name"
-    )
+    _refuse_all_but(config, "options")
+    return own_task(config.name, config.options)
+
+
+def check_name(name: str) -> None:
+    """UserError, listing what there is, if no task has this name. Loads nothing."""
+    for one in name.split("+"):
+        ours = one in (*WITH_GRAMMAR, *SOURCES, "livecodebench") or one.startswith(GYM_PREFIX)
+        if not ours and not plugins.is_own(one, "tasks"):
+            raise UserError(
+                f"task.name={one!r} is unknown: `countdown`, `multiplication` or `{GYM_PREFIX}<data set>`, or a "
+                f"benchmark: {', '.join(SOURCES)}, livecodebench; or one of your own, module:Name"
+            )
+
+
+def as_typed(config: TaskConfig) -> list[str]:
+    """The options that name this task on a command line: `--task.name`, and what differs from the defaults."""
+    words = ["--task.name", config.name]
+    for option, value in _changed(dataclasses.asdict(config), dataclasses.asdict(TaskConfig())):
+        if option != "name":
+            words += [f"--task.{option}", value if isinstance(value, str) else json.dumps(value)]
+    return words
+
+
+def _changed(now: Mapping[str, Any], before: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in now.items():
+        if isinstance(value, Mapping):
+            yield from _changed(value, before.get(key) or {}, f"{prefix}{key}.")
+        elif key not in before or value != before[key]:
+            yield f"{prefix}{key}", value
 
 
 def recorded_task(recorded: Mapping[str, Any]) -> TaskConfig:
@@ -127,11 +153,17 @@ def same_task(before: Any, now: Mapping[str, Any]) -> bool:
 
 
 def check_recorded_task(config: TaskConfig, consent: Consent) -> None:
-    """ValueError unless a folder may choose this task without the user being asked: its grader only compares text.
+    """UserError unless a folder may choose this task without the user being asked: its grader only compares text.
 
-    The graders of all other tasks are foreign code or run programs.
+    The graders of all other tasks are foreign code or run programs. A task of the user's own, by module:Name, is
+    imported only where its name is typed, so no consent to the folder's choice could let it run.
     """
     foreign = [name for name in config.name.split("+") if name not in (*WITH_GRAMMAR, *SOURCES)]
+    if any(plugins.must_be_typed(name, "tasks") for name in foreign if not name.startswith(GYM_PREFIX)):
+        raise UserError(
+            f"the folder's config.yaml chooses task.name={config.name!r}, which is code of your own or somebody else's:"
+            f" if you trust it, name the task yourself, with {shlex.join(as_typed(config))}"
+        )
     if foreign and not consent.recorded_task:
         raise UserError(
             f"the folder's config.yaml chooses task.name={config.name!r}, whose grader runs more than our own code: if "

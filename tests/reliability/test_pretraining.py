@@ -6,7 +6,7 @@ import re
 
 import pytest
 from loops import SHORT
-from test_scripts import PRETRAIN, ROOT, refused, weights
+from test_scripts import PRETRAIN, ROOT, command, execute, refused, weights
 from test_training import terminate_when
 
 import led_rl.pretrain.fit
@@ -72,6 +72,23 @@ def test_sigterm_saves_and_leaves_and_the_run_goes_on_as_before(imitated, tmp_pa
     assert not (run / "model.safetensors").exists(), "stopped too late to test anything"
     train(run, "--resume=true")
     same(run, imitated)
+
+
+@pytest.mark.slow
+def test_two_processes_train_what_one_does(tmp_path):
+    """`--devices 2` could not work: the second process found its own launch's folder taken, and Lightning could not
+    deal out the batches. The last batch of 97 documents has one row, for two processes."""
+    short = ["--data.documents", "97", "--card_problems", "2", "--accelerator", "cpu", "--probe_every", "2"]
+    for devices in ("1", "2"):
+        line = command("pretrain_base", "--output_dir", tmp_path / devices, *PRETRAIN, *short, "--devices", devices)
+        done = execute(line, tmp_path)
+        assert done.returncode == 0, done.stderr[-3000:]
+        assert done.stdout.count("next: ") == 1, "said by more than the first process"
+    one, two = (read_json(tmp_path / devices / "run.json")["sessions"] for devices in ("1", "2"))
+    assert len(two) == 1 and (two[0]["steps"], two[0]["tokens"]) == (one[0]["steps"], one[0]["tokens"])
+    assert two[0]["validation_loss_nats"] == pytest.approx(one[0]["validation_loss_nats"], abs=1e-3)
+    steps = [[row["pretrain_step"] for row in read_jsonl(tmp_path / n / "probe.jsonl")] for n in ("1", "2")]
+    assert steps[0] == steps[1]
 
 
 def test_a_torn_checkpoint_is_one_line(imitated, tmp_path, capfd):
