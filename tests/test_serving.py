@@ -419,8 +419,9 @@ def test_layers_are_scaled_as_the_final_state():
     assert torch.allclose(plain, states / 16.0 @ family.head, rtol=1e-6)
 
 
-def test_a_family_that_hands_out_no_layers_does_not_start():
-    """MiMo says that it does: the engine started, and its first LED request ended it."""
+def test_a_family_that_hands_out_no_layers_is_noticed():
+    """MiMo says that it does: the engine started and served, and its first LED request ended it. Now its first step
+    says why, which is part of the start where vLLM warms up."""
     family = _LedFamily(scale=1.0)
     with pytest.raises(UserError, match="_LedFamily: vLLM's class of this family hands out no layer outputs"):
         family.led_widen(torch.zeros(3, 4))
