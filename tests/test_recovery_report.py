@@ -143,14 +143,17 @@ def test_a_share_surely_above_a_third_has_a_small_p():
 STUDY = Path(__file__).parents[1] / "results" / "recovery"
 
 
-@pytest.mark.parametrize("study", [STUDY, STUDY.parent / "led_ablations"], ids=lambda study: study.name)
+@pytest.mark.parametrize("study", ["recovery", "led_ablations", "recovery_test"])
 def test_the_committed_study_is_what_its_counts_say(tmp_path, study):
     """Pooled again from the counts of its runs: every row, every interval; and its README says no more than that."""
+    study = STUDY.parent / study
     shutil.copytree(study, tmp_path / "study")
     rows = pool(tmp_path / "study")
     assert rows == read_jsonl(study / "recovery.jsonl")
     readme = study / "README.md"
     assert block_of(readme, "recovery") == recovery_block(rows) and block_of(readme, "answers") == answers_block(rows)
+    if claims := read_rows(study / "claims.jsonl", ClaimRow):
+        assert block_of(readme, "claims") == claims_block(rows, claims)
 
 
 @pytest.mark.parametrize(("arm", "temperature"), [("wise_0.5", 1.0), ("led_countdown", 1.8)])
