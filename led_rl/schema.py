@@ -416,9 +416,13 @@ class RolloutsRow(TypedDict):
     decoder: Annotated[str | None, "what the trained model was tested with"]
     temperature: float | None
     k: int | None
-    seeds: list[int]
+    seeds: Annotated[list[int], "of steps_to_reward those that got there"]
     of_runs: Annotated[list[float], "one number a seed"]
-    mean: Annotated[float, "over seeds, and problems where it is pass@k, a fraction"]
+    mean: Annotated[
+        float | None,
+        "over seeds, and problems where it is pass@k, a fraction; null for steps_to_reward where some run never got "
+        "there",
+    ]
     ci95: Annotated[list[float] | None, "over runs and problems; null for one number a run"]
     t_ci95: Annotated[list[float] | None, "Student's over runs; null for one run"]
     minus: Annotated[

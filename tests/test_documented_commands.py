@@ -83,6 +83,7 @@ EXEMPT = {
     "pytest -m slow": ITSELF,
     "pytest -m slow tests/reliability --record results/trust/reliability.json": ITSELF,
     ".ci/run": ITSELF,
+    ".ci/slow": ITSELF,
     ".ci/browser": ITSELF,
     ".ci/vllm": ITSELF,
     "tensorboard --logdir checkpoints": "a server of another project; tests/test_story.py reads what it would show",

@@ -1,5 +1,6 @@
 """The study of rollouts: every number against a slow twin, and its tables and figure from records on disk."""
 
+import dataclasses
 from itertools import product
 from math import comb
 from pathlib import Path
@@ -108,6 +109,35 @@ def test_numbers_of_a_run_are_those_of_its_records(scored):
     difference = row_of(scored, rollouts="led_corrected", measure="entropy_final_kept")["minus"]["led"]
     assert (difference["difference"], difference["runs"]) == (pytest.approx(0), 2)
     assert not [row for row in scored if (row["rollouts"], row["measure"]) == ("plain", "ratio_mean")]
+
+
+def test_steps_to_a_reward_are_no_mean_of_the_survivors():
+    """A slow decoder of which one run in three got there looked fast: the two others were left out of its mean."""
+
+    def never(run):
+        return dataclasses.replace(run, train=[{**row, "reward": 0.5} for row in run.train])
+
+    runs = [
+        never(run) if (run.rollouts == "led" and run.seed) or run.rollouts == "led_corrected" else run for run in RUNS
+    ]
+    rows = rollouts_rows("r", runs)
+    led = row_of(rows, rollouts="led", measure="steps_to_reward")
+    assert (led["seeds"], led["of_runs"], led["mean"], led["t_ci95"], led["minus"]) == ([0], [50], None, None, {})
+    assert row_of(rows, rollouts="plain", measure="steps_to_reward")["mean"] == 50
+    at = {line.split(" | ")[0]: line.split(" | ") for line in rollouts_block(rows).splitlines() if "| 0.50 |" in line}
+    assert [at[f"| {name}"][6] for name in NAMES] == ["50", "1 of 3", "0 of 2"]
+
+
+def test_no_difference_from_runs_of_which_some_never_got_there():
+    runs = [
+        dataclasses.replace(run, train=[{**row, "reward": 0.5} for row in run.train])
+        if (run.rollouts, run.seed) == ("plain", 2)
+        else run
+        for run in RUNS
+    ]
+    rows = rollouts_rows("r", runs)
+    assert row_of(rows, rollouts="led", measure="steps_to_reward")["minus"] == {}
+    assert row_of(rows, rollouts="led_corrected", measure="steps_to_reward")["minus"].keys() == {"led"}
 
 
 def test_runs_that_ended_elsewhere_are_not_compared():

@@ -21,7 +21,15 @@ from led_rl.report.palette import light
 from led_rl.report.provenance import check_alike
 from led_rl.report.tables import difference_cell, level_cell
 from led_rl.schema import CellRecord, EvalRecord, ProbeRow, RolloutsRow, TrainRow, WatchRow, read_record, read_rows
-from led_rl.scores.rollouts import LAST_STEPS, PLAIN_ROLLOUTS, REWARD, REWARD_STEPS, Trained, rollouts_rows
+from led_rl.scores.rollouts import (
+    LAST_STEPS,
+    PLAIN_ROLLOUTS,
+    REWARD,
+    REWARD_STEPS,
+    STEPS_TO_REWARD,
+    Trained,
+    rollouts_rows,
+)
 from led_rl.scores.scoring import COUNTS
 from led_rl.scores.tallies import read_counts
 
@@ -35,7 +43,8 @@ NOTE = (
     "problem, bold where its interval leaves out 0; for `led_corrected`, after another, that from uncorrected LED "
     "rollouts tested alike. Best T: plain sampling at the temperature with the best pass@k on one half of the "
     f"problems, read off the other half. Reward at the end: mean of the last {LAST_STEPS} steps; steps to "
-    f"{REWARD:g}: the first at which {REWARD_STEPS} steps reach that reward on average. Entropy kept: after the "
+    f"{REWARD:g}: the first at which {REWARD_STEPS} steps reach that reward on average; where some runs "
+    "never do, how many did. Entropy kept: after the "
     "last step, as a share of step 0's, on own samples. Dead groups: share of groups whose completions all earned "
     f"the same, last {LAST_STEPS} steps. w: the importance ratio."
 )
@@ -120,6 +129,8 @@ def _collapse(rows: Sequence[RolloutsRow]) -> list[str]:
         def shown(measure: str, form: str, one: Mapping[str, RolloutsRow] = one) -> str:
             return f"{one[measure]['mean']:{form}}" if measure in one else ""
 
+        runs = max(len(row["seeds"]) for row in own)
+        reached = len(one[STEPS_TO_REWARD]["seeds"]) if STEPS_TO_REWARD in one else 0
         ratio = f"{shown('ratio_mean', '.3f')}, {shown('ratio_max', '.1f')}" if "ratio_mean" in one else ""
         cells = [
             name,
@@ -128,7 +139,7 @@ def _collapse(rows: Sequence[RolloutsRow]) -> list[str]:
             _cell(best[k]) if best else "",
             shown("reward_mean", ".3f"),
             shown("reward_end", ".3f"),
-            shown("steps_to_reward", ".0f"),
+            shown(STEPS_TO_REWARD, ".0f") if reached == runs else f"{reached} of {runs}",
             shown("step_s", ".2f"),
             shown("entropy_final_kept", ".0%"),
             shown("entropy_intermediate_kept", ".0%"),
@@ -141,6 +152,7 @@ def _collapse(rows: Sequence[RolloutsRow]) -> list[str]:
 
 
 def _cell(row: RolloutsRow) -> str:
+    assert row["mean"] is not None
     differences = (difference_cell(difference, 1) for difference in row["minus"].values())
     return "; ".join([level_cell(row["mean"], row["ci95"], 1), *differences])
 

@@ -28,6 +28,7 @@ BySeed = Mapping[int, FloatArray]
 PLAIN_ROLLOUTS = "plain"
 ALSO_AGAINST = {"led_corrected": "led"}  # beside plain rollouts: does the correction matter?
 REWARD, REWARD_STEPS, LAST_STEPS = 1.0, 25, 100
+STEPS_TO_REWARD = "steps_to_reward"
 
 
 @dataclass(frozen=True)
@@ -79,6 +80,9 @@ def rollouts_rows(recipe: str, runs: Sequence[Trained]) -> list[RolloutsRow]:
         means = [np.mean(list(passes(name, (PLAIN, one), k, problems[:half]).values())) for one in found]
         return found[int(np.argmax(means))] if len(found) > 1 and half else None
 
+    def whole(name: str, values: BySeed) -> bool:
+        return len(values) == sum(run.rollouts == name for run in runs)
+
     rows: list[RolloutsRow] = []
     for name in names:
         others = [other for other in (PLAIN_ROLLOUTS, ALSO_AGAINST.get(name)) if other in names and other is not None]
@@ -100,9 +104,16 @@ def rollouts_rows(recipe: str, runs: Sequence[Trained]) -> list[RolloutsRow]:
             rows.append(_row((recipe, name, "pass_at_k_own_best", PLAIN, best[name], which), held_out[name], against))
         for measure, of_run in MEASURES.items():
             values = {one: _known(of_run, [run for run in runs if run.rollouts == one]) for one in (name, *others)}
-            if values[name]:
-                against = {other: values[other] for other in others if other != name}
-                rows.append(_row((recipe, name, measure, None, None, None), values[name], against))
+            if not values[name]:
+                continue
+            against = {other: values[other] for other in others if other != name}
+            if measure == STEPS_TO_REWARD:
+                # The mean of the runs that got there is that of the fastest: the fewer they are, the better it looks.
+                against = {other: theirs for other, theirs in against.items() if whole(other, theirs)}
+            row = _row((recipe, name, measure, None, None, None), values[name], against)
+            if measure == STEPS_TO_REWARD and not whole(name, values[name]):
+                row |= {"mean": None, "t_ci95": None, "minus": {}}
+            rows.append(row)
     return rows
 
 
@@ -198,7 +209,7 @@ def _entropy_kept(key: str) -> Measure:
 MEASURES: dict[str, Measure] = {
     "reward_mean": _metric("reward"),
     "reward_end": _metric("reward", LAST_STEPS),
-    "steps_to_reward": _steps_to_reward,
+    STEPS_TO_REWARD: _steps_to_reward,
     "step_s": _metric("step_s"),
     "zero_std_groups_end": _metric("zero_std_groups_rate", LAST_STEPS),
     "entropy_final_kept": _entropy_kept("entropy_final_nats"),
