@@ -100,8 +100,8 @@ def test_the_ratio_is_1_on_average_over_q_on_real_states(real_states, name, temp
 @pytest.mark.parametrize("name", ["cuts", "dola_low", "dola_high", "confident"])
 @pytest.mark.parametrize("temperature", [1.0, 0.6])
 def test_a_rival_records_what_the_policy_itself_says(real_states, name, temperature):
-    """Once log pi was log q itself, so every ratio was 1 and no correction did anything. pi_S is the model's own softmax
-    on the tokens that the rival keeps."""
+    """Log pi was log q itself, so every ratio was 1 and no correction did anything. pi_S is the model's own softmax on
+    the tokens that the rival keeps."""
     lens, states = real_states
     rows = len(states[0])
     keys = torch.arange(rows)

@@ -124,11 +124,9 @@ class EngineGRPOTrainer(GRPOTrainer):
         counted = torch.cat([sums(raw, mask, self.rollout.clip), tokens])
         totals = self.accelerator.reduce(counted, reduction="sum")
         largest = self.accelerator.gather(raw.max().reshape(1)).max()
-        logged = {
-            **summary(totals[:4]),
-            "ratio_max": float(largest),
-            "explored_rate": float(totals[5] / totals[4]),
-        }
+        logged = summary(totals[:4])
+        if logged:  # all completions may be masked: every one truncated, with mask_truncated_completions
+            logged |= {"ratio_max": float(largest), "explored_rate": float(totals[5] / totals[4])}
         for name, value in logged.items():
             self._metrics[self._mode][f"{SAMPLING}/{name}"].append(value)
 
