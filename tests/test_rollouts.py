@@ -144,6 +144,13 @@ class TestCorrection:
         assert first["reward"] == second["reward"] and first["grad_norm"] != second["grad_norm"]
         assert all(row.get("sampling/ratio_mean") is None for row in history(trainer(RolloutConfig(decoder=LED)))[0])
 
+    @pytest.mark.parametrize("correction", ["token", "sequence"])
+    def test_a_step_whose_completions_are_all_masked_has_no_diagnostics(self, trainer, correction):
+        """It was a ZeroDivisionError: with mask_truncated_completions no token counts where every completion is cut."""
+        rollout = RolloutConfig(decoder=LED, correction=correction)
+        logs, _ = history(trainer(rollout, mask_truncated_completions=True, max_completion_length=2, max_steps=1))
+        assert "reward" in logs[0] and not any(name.startswith("sampling/ratio") for name in logs[0])
+
     def test_rollouts_are_the_same_with_and_without_records(self, trainer):
         batches = [scored(trainer(RolloutConfig(decoder=LED, record=record))) for record in (False, True)]
         assert torch.equal(batches[0]["completion_ids"], batches[1]["completion_ids"])
@@ -203,6 +210,18 @@ class TestEqualOnce:
 
 
 class TestRolloutFunc:
+    def test_dropout_is_off_in_rollouts(self, trainer):
+        """It was on, so the same seed gave other completions, and the engine's batches changed them."""
+        found = []
+        for seed, rows in ((0, 512), (1, 512), (2, 3)):
+            one = trainer(RolloutConfig(decoder=LED, record=True, max_rows=rows))
+            for layer in one.model.model.layers:
+                layer.self_attn.attention_dropout = 0.2
+            torch.manual_seed(seed)
+            found.append(scored(one)["completion_ids"].tolist())
+            assert one.model.training
+        assert found[0] == found[1] == found[2]
+
     def test_a_stock_trainer_takes_three_steps(self, tokenizer, tmp_path):
         seen = []
 

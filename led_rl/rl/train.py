@@ -207,7 +207,7 @@ def _peft(config: LoraConfig, lens: Lens) -> Any:
     return PeftLoraConfig(
         r=config.r,
         lora_alpha=config.alpha,
-        lora_dropout=0.0,  # rollouts run in train mode, where dropout would make sampler and policy differ
+        lora_dropout=0.0,  # the loss runs in train mode, where dropout would make it another policy than the sampler
         target_modules=targets,
         layers_to_transform=layers,
         task_type="CAUSAL_LM",
