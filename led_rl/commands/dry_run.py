@@ -66,7 +66,8 @@ def training(config: TrainConfig) -> Estimate:
 
     _say(f"measuring {STEPS} steps in a temporary folder ..")
     with tempfile.TemporaryDirectory() as scratch:
-        short = {"max_steps": STEPS, "save_steps": STEPS, "save_strategy": "steps", "logging_steps": 1}
+        # Saved after the last step, whatever save_steps says.
+        short = {"max_steps": STEPS, "save_steps": 2 * STEPS, "save_strategy": "steps", "logging_steps": 1}
         run = train(
             dataclasses.replace(config, output_dir=f"{scratch}/run", resume=False, grpo={**config.grpo, **short}), {}
         )
