@@ -515,7 +515,7 @@ class InspectedToken(TypedDict):
     entropy_final_nats: Annotated[float, "of the final layer, over the whole vocabulary"]
     p1: Annotated[float, "largest probability of the final layer"]
     log_q: Annotated[float, "of this token, under what it was drawn from"]
-    log_pi: Annotated[float, "of this token, under the arm's own truncation of the final layer"]
+    log_pi: Annotated[float, "of this token, under the final layer on the tokens that the arm keeps"]
     explored: Annotated[bool, "whether it was drawn from LED's e"]
     coin: Annotated[float, "LED's probability of exploring here; 0 where it does not act"]
     stop_layer: Annotated[int | None, "where LED's sum of layers stops (j*); null where LED does not act"]

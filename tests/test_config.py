@@ -14,7 +14,7 @@ from led_rl.errors import UserError
 from led_rl.eval.config import EvalConfig
 from led_rl.options import options_of
 from led_rl.pretrain.config import PretrainConfig, WarmupConfig
-from led_rl.rl.config import OWNED, LoraConfig, RewardConfig, TrainConfig, grpo_arguments
+from led_rl.rl.config import OWNED, LoraConfig, RewardConfig, TrainConfig, check_resumed, grpo_arguments
 from led_rl.rl.fields import grpo_fields
 from led_rl.tasks.countdown import CountdownConfig
 
@@ -277,12 +277,30 @@ def test_fields_that_led_rl_owns_are_refused_with_the_remedy(tmp_path, owned):
         ({"num_generations": 3}, "grpo: TRL refuses these settings: .*divisible"),
         ({"num_generations": 1}, "grpo: TRL refuses these settings"),
         ({"use_vllm": True}, "grpo.use_vllm=true with rollout.engine=true: choose one"),
+        ({"cache_implementation": "static"}, "grpo.cache_implementation=static with rollout.engine=true"),
+        (
+            {"use_transformers_continuous_batching": True},
+            "grpo.use_transformers_continuous_batching=true with",
+        ),
+        ({"max_steps": 9, "num_iterations": 2, "save_steps": 3}, "grpo.save_steps=3: a rollout feeds 2 steps"),
         ({"repetition_penalty": 1.2}, "not known to the engine: set rollout.engine=false"),
     ],
 )
 def test_grpo_values_that_break_a_rule(tmp_path, grpo, rule):
     with pytest.raises(ValueError, match=rule):
         arguments_of(tmp_path, **grpo)
+
+
+def test_checkpoints_that_nothing_could_go_on_from_are_refused(tmp_path):
+    """A rollout that feeds several steps is in no checkpoint: runs that went on from within one ended otherwise."""
+    grpo = {"max_steps": 12, "gradient_accumulation_steps": 2, "steps_per_generation": 4, "num_iterations": 2}
+    with pytest.raises(UserError, match="a rollout feeds 4 steps"):
+        arguments_of(tmp_path, **grpo, save_steps=6)
+    fine = arguments_of(tmp_path, **grpo, save_steps=8)
+    check_resumed(8, fine)
+    with pytest.raises(UserError, match="remove checkpoint-6 to go on from the one before"):
+        check_resumed(6, fine)
+    arguments_of(tmp_path, **grpo, save_steps=500)  # the last step's checkpoint is for use, not for going on
 
 
 @pytest.mark.parametrize(("field", "value"), [("max_steps", "many"), ("learning_rate", "fast"), ("temperature", "hot")])

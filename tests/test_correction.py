@@ -61,7 +61,7 @@ def real_states():
     policy = load_policy(str(SHIPPED))
     lens = Lens(policy.model.double())
     task = Countdown()
-    depths, states = range(lens.layers), {depth: [] for depth in range(lens.layers)}
+    depths, states = range(lens.layers + 1), {depth: [] for depth in range(lens.layers + 1)}
     for problem in task.problems("validation", 8):
         ids = policy.tokenizer(f"{task.prompt(problem)} {task.reference(problem)}", return_tensors="pt")["input_ids"]
         with torch.no_grad():
@@ -95,3 +95,22 @@ def test_the_ratio_is_1_on_average_over_q_on_real_states(real_states, name, temp
     assert raw.max() > 1.05, "LED draws as the policy does: the test shows nothing"
     of_the_whole = (draw.q * ratios(log_pi_all, draw.q.log(), everywhere, "token")).sum(-1)
     torch.testing.assert_close(of_the_whole, log_pi_all.exp().sum(-1), rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", ["cuts", "dola_low", "dola_high", "confident"])
+@pytest.mark.parametrize("temperature", [1.0, 0.6])
+def test_a_rival_records_what_the_policy_itself_says(real_states, name, temperature):
+    """Log pi was log q itself, so every ratio was 1 and no correction did anything. pi_S is the model's own softmax on
+    the tokens that the rival keeps."""
+    lens, states = real_states
+    rows = len(states[0])
+    keys = torch.arange(rows)
+    step = Step(states, keys, keys % 9, torch.ones(rows, dtype=torch.bool), record=True)
+    with torch.no_grad():
+        draw = resolve([name], Matched())[0].build(temperature, lens, ()).draw(step, lens)
+        own = (lens.logits(states[0], 0, True) / temperature).softmax(-1).gather(-1, draw.support)
+    own = torch.where(draw.q > 0, own, 0.0)
+    drawn = (draw.support == draw.tokens.unsqueeze(-1)) & (draw.q > 0)
+    pi = torch.where(drawn, own / own.sum(-1, keepdim=True), 0.0).sum(-1)
+    torch.testing.assert_close(draw.log_pi, pi.log(), rtol=0, atol=1e-10)
+    assert (draw.log_pi - draw.log_q).abs().max() > 0.1, "the rival draws as the policy does: the test shows nothing"

@@ -11,6 +11,7 @@ from slow import layer_states
 
 from led_rl.decoding.engine import Engine, EngineConfig, Prompt
 from led_rl.decoding.samplers import Greedy
+from led_rl.errors import UserError
 from led_rl.models import lens as lens_module
 from led_rl.models.lens import Lens
 
@@ -151,6 +152,23 @@ def test_recurrent_state_is_refused(family):
     model = build(family, noise=0.0)
     with pytest.raises(ValueError, match=type(model).__name__):
         Engine(Lens(model), Greedy(), [1], EngineConfig(4)).run([Prompt([5, 6, 7], [0]), Prompt([5], [0])])
+
+
+@pytest.mark.parametrize(
+    ("shared", "message"),
+    [(2, "num_kv_shared_layers=2: layers that share the keys and values"), (0, "the shape .* several streams")],
+)
+def test_models_that_share_keys_or_have_several_streams_are_refused(shared, message):
+    """Gemma 3n passed every check and died on a bare AssertionError of the cache."""
+    config = hf.Gemma3nTextConfig(
+        vocab_size=60, hidden_size=32, intermediate_size=48, num_hidden_layers=10, num_attention_heads=4,
+        num_key_value_heads=2, head_dim=8, max_position_embeddings=128, vocab_size_per_layer_input=60,
+        hidden_size_per_layer_input=8, laurel_rank=4, num_kv_shared_layers=shared, sliding_window=5, pad_token_id=0,
+        eos_token_id=1, bos_token_id=2, activation_sparsity_pattern=None, layer_types=None,
+    )  # fmt: skip
+    model = hf.AutoModelForCausalLM.from_config(config).eval()
+    with pytest.raises(UserError, match=message):
+        Lens(model).check_logits()
 
 
 def test_no_head_and_no_model_are_refused():

@@ -16,6 +16,7 @@ from led_rl.report.readme import block_of
 from led_rl.report.recovery import pool, recovery_block, recovery_figure
 from led_rl.report.recovery_answers import answers_block
 from led_rl.report.recovery_claims import claims_block
+from led_rl.schema import ClaimRow, read_rows
 from led_rl.scores.recovery import recovery
 from led_rl.scores.scoring import COUNTS
 from led_rl.scores.tallies import Cell, counts_record, read_counts

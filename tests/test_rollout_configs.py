@@ -103,6 +103,7 @@ def refused(**groups):
         ({"clip": 0.5}, "rollout.clip=0.5: the largest importance ratio, at least 1"),
         ({"clip": float("nan")}, "rollout.clip=nan"),
         ({"engine": False, "decoder": "led_countdown"}, "rollout.engine=false: TRL's own rollouts are plain"),
+        ({"engine": False, "record": True}, "rollout.record=true with rollout.engine=false"),
         ({"engine": False, "correction": "token"}, "rollout.engine=false: TRL's own rollouts are plain"),
         ({"engine": "vllm", "correction": "token"}, "rollout.engine=vllm: TRL corrects for vLLM itself"),
         ({"engine": "vllm", "record": True}, "rollout.engine=vllm: TRL corrects for vLLM itself"),

@@ -10,6 +10,7 @@ import pytest
 import torch
 from datasets import Dataset
 from tiny_models import tiny_llama
+from transformers import LlamaForCausalLM
 from trl import GRPOConfig, GRPOTrainer
 
 from led_rl.errors import UserError
@@ -144,6 +145,13 @@ class TestCorrection:
         assert first["reward"] == second["reward"] and first["grad_norm"] != second["grad_norm"]
         assert all(row.get("sampling/ratio_mean") is None for row in history(trainer(RolloutConfig(decoder=LED)))[0])
 
+    @pytest.mark.parametrize("correction", ["token", "sequence"])
+    def test_a_step_whose_completions_are_all_masked_has_no_diagnostics(self, trainer, correction):
+        """It was a ZeroDivisionError: with mask_truncated_completions no token counts where every completion is cut."""
+        rollout = RolloutConfig(decoder=LED, correction=correction)
+        logs, _ = history(trainer(rollout, mask_truncated_completions=True, max_completion_length=2, max_steps=1))
+        assert "reward" in logs[0] and not any(name.startswith("sampling/ratio") for name in logs[0])
+
     def test_rollouts_are_the_same_with_and_without_records(self, trainer):
         batches = [scored(trainer(RolloutConfig(decoder=LED, record=record))) for record in (False, True)]
         assert torch.equal(batches[0]["completion_ids"], batches[1]["completion_ids"])
@@ -202,7 +210,37 @@ class TestEqualOnce:
         assert not one.equal_once
 
 
+class Quieter(LlamaForCausalLM):
+    """A family that does to its logits what TRL does not know."""
+
+    def forward(self, *args, **kwargs):
+        output = super().forward(*args, **kwargs)
+        if output.logits is not None:
+            output.logits = output.logits * 0.4
+        return output
+
+
+def test_a_family_that_trl_reads_otherwise_is_refused(tokenizer, tmp_path):
+    """It was trained in silence with other log-probabilities than its own."""
+    given = parts(tokenizer)
+    given["model"].__class__ = Quieter
+    with pytest.raises(UserError, match=r"Quieter: TRL's log-probabilities of a few tokens are .*, the model's own "):
+        EngineGRPOTrainer(**given, args=arguments(tmp_path), rollout=RolloutConfig())
+
+
 class TestRolloutFunc:
+    def test_dropout_is_off_in_rollouts(self, trainer):
+        """It was on, so the same seed gave other completions, and the engine's batches changed them."""
+        found = []
+        for seed, rows in ((0, 512), (1, 512), (2, 3)):
+            one = trainer(RolloutConfig(decoder=LED, record=True, max_rows=rows))
+            for layer in one.model.model.layers:
+                layer.self_attn.attention_dropout = 0.2
+            torch.manual_seed(seed)
+            found.append(scored(one)["completion_ids"].tolist())
+            assert one.model.training
+        assert found[0] == found[1] == found[2]
+
     def test_a_stock_trainer_takes_three_steps(self, tokenizer, tmp_path):
         seen = []
 
@@ -269,6 +307,14 @@ class TestRolloutFunc:
     def test_what_cannot_roll_out_is_refused(self, decoder, top_k, message):
         with pytest.raises(UserError, match=message):
             check_decoder(decoder, Sampling(top_k=top_k))
+
+    @pytest.mark.parametrize("name", ["top_p", "min_p"])
+    def test_a_truncation_that_the_decoder_would_ignore_is_refused(self, name):
+        """`--rollout.decoder top_p --grpo.top_p 0.5` sampled at 0.95."""
+        with pytest.raises(UserError, match=f"grpo.{name}=0.5 with rollout.decoder='{name}', which cuts at p=0"):
+            check_decoder(name, Sampling(**{name: 0.5}))
+        check_decoder(f"{name}@p=0.5", Sampling(**{name: 0.5}))
+        check_decoder(name, Sampling())
 
     @pytest.mark.parametrize("decoder", ["dola_low", "explore_final_countdown", "confident", "top_k"])
     def test_other_arms_that_have_log_q_roll_out(self, trainer, decoder):

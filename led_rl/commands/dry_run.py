@@ -67,7 +67,8 @@ def training(config: TrainConfig) -> Estimate:
     _say(f"measuring {STEPS} steps in a temporary folder ..")
     with tempfile.TemporaryDirectory() as scratch:
         # Nothing leaves the folder: no push to the Hub, no other tracker.
-        short = {"max_steps": STEPS, "save_steps": STEPS, "save_strategy": "steps", "logging_steps": 1}
+        # Saved after the last step, whatever save_steps says.
+        short = {"max_steps": STEPS, "save_steps": 2 * STEPS, "save_strategy": "steps", "logging_steps": 1}
         quiet = {"push_to_hub": False, "report_to": "none"}
         part = dataclasses.replace(
             config, output_dir=f"{scratch}/run", resume=False, grpo={**config.grpo, **short, **quiet}

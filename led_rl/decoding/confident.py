@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from led_rl.decoding.distributions import entropy_nats
-from led_rl.decoding.samplers import Draw, Step, Truncation, draw_from
+from led_rl.decoding.samplers import Draw, Step, Truncation, draw_from, policy_on
 from led_rl.models.lens import Lens
 
 
@@ -29,7 +29,8 @@ class Confident:
         entropies = entropy_nats((stacked.float() / self.truncation.temperature).softmax(-1))
         chosen = first_valley(entropies)
         picked = stacked.gather(1, chosen[:, None, None].expand(-1, 1, stacked.shape[-1])).squeeze(1)
-        return draw_from(self.truncation.support(picked), step)
+        support = self.truncation.support(picked)
+        return draw_from(support, step, policy_on(support, step, self.truncation.temperature, lens))
 
 
 def first_valley(entropies: Tensor) -> Tensor:

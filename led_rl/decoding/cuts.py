@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from led_rl.decoding.distributions import Support
-from led_rl.decoding.samplers import Draw, Step, Truncation, draw_from
+from led_rl.decoding.samplers import Draw, Step, Truncation, draw_from, policy_on
 from led_rl.errors import UserError
 from led_rl.models.lens import Lens
 
@@ -59,7 +59,8 @@ class CUTS:
         return draw_from(step.support(self.truncation, lens), step)
 
     def _uniform(self, step: Step, lens: Lens) -> Draw:
-        return draw_from(likely(step.support(Truncation(top_k=self.top_k), lens), self.min_probability), step)
+        support = likely(step.support(Truncation(top_k=self.top_k), lens), self.min_probability)
+        return draw_from(support, step, policy_on(support, step, self.truncation.temperature, lens))
 
 
 def likely(support: Support, min_probability: float) -> Support:

@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from led_rl.decoding.samplers import Draw, Step, Truncation, draw_from
+from led_rl.decoding.samplers import Draw, Step, Truncation, draw_from, policy_on
 from led_rl.models.lens import Lens
 
 RELATIVE_TOP = 0.1  # plausibility constraint of the paper (alpha)
@@ -43,7 +43,8 @@ class DoLa:
         chosen = reverse_divergence(final.unsqueeze(1), early).argmax(1)
         contrast = final - early.gather(1, chosen[:, None, None].expand(-1, 1, final.shape[-1])).squeeze(1)
         implausible = final < final.amax(-1, keepdim=True) + torch.tensor(self.relative_top).log()
-        return draw_from(self.truncation.support(contrast.masked_fill(implausible, -torch.inf)), step)
+        support = self.truncation.support(contrast.masked_fill(implausible, -torch.inf))
+        return draw_from(support, step, policy_on(support, step, self.truncation.temperature, lens))
 
 
 def candidate_layers(which: str, lens: Lens) -> tuple[int, ...]:

@@ -18,6 +18,7 @@ from led_rl.decoding.distributions import (
     Support,
     inverse_cdf,
     log_probabilities,
+    on_support,
     others,
     pick,
     truncate,
@@ -151,8 +152,8 @@ class Draw:
     Attributes:
         tokens: (B,).
         inputs: (B, H) embeddings to feed instead of the tokens' own, or None.
-        log_q, log_pi: (B,) if recorded: log-probability of the token drawn, and of it under pi_S (equal for samplers
-            that do not explore).
+        log_q, log_pi: (B,) if recorded: log-probability of the token drawn, and of it under pi_S, the final layer on
+            the tokens kept (equal for samplers that only temper and truncate it).
         explored: (B,) bool if recorded: whether the token was drawn from e.
         depth: (B,) if recorded: index of the depth e stopped at, -1 where there is no e.
         support, q: (B, K) if recorded: the support's tokens and their probabilities.
@@ -242,8 +243,15 @@ class Plain:
         return draw_from(step.support(self.truncation, lens), step)
 
 
-def draw_from(support: Support, step: Step) -> Draw:
-    """A draw from a support's own distribution (R, K), by inverse CDF in token order."""
+def draw_from(support: Support, step: Step, policy: Tensor | None = None) -> Draw:
+    """A draw from a support's own distribution (R, K), by inverse CDF in token order.
+
+    Args:
+        support: what is drawn from.
+        step: for whom.
+        policy: (R, K) pi_S, the policy's own distribution on the support, where that is another (`policy_on`); None:
+            the support's own.
+    """
     index = inverse_cdf(support.mass, step.uniform(TOKEN_STREAM), step.rows)
     tokens = pick(support.tokens, index, step.rows)
     if not step.record:
@@ -253,12 +261,18 @@ def draw_from(support: Support, step: Step) -> Draw:
     return Draw(
         tokens,
         log_q=log_q,
-        log_pi=log_q,
+        log_pi=log_q if policy is None else pick(policy, index, step.rows).log(),
         explored=torch.zeros_like(step.thinking),
         depth=torch.full_like(tokens, -1),
         support=step.at(support.tokens),
         q=q,
     )
+
+
+def policy_on(support: Support, step: Step, temperature: float, lens: Lens) -> Tensor | None:
+    """(R, K) pi_S: the final layer at this temperature, on the tokens that a sampler kept; None where nothing is
+    recorded."""
+    return on_support(step.logits(lens), support.tokens, support.kept, temperature) if step.record else None
 
 
 def certain(tokens: Tensor) -> Draw:

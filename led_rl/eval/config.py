@@ -42,7 +42,7 @@ class EvalConfig:
         max_new_tokens: budget of a sample; none: the run's completion length, or where no run says it 1024, or half
             of a smaller context
         matched: truncation that all arms share
-        accelerator: Fabric's: auto, cpu, cuda, mps
+        accelerator: Fabric's: auto, cpu or cuda
         devices: Fabric's number of processes; 0: one per accelerator, on CPUs one per core for a small model, else one
         precision: Fabric's: 32-true, bf16-true, 16-true, bf16-mixed, 16-mixed
         max_rows: most rows of the batch per process; samples share a row as long as they agree
@@ -121,7 +121,7 @@ class DecisionsConfig:
         seed: seed of problems, traces and continuations
         output_dir: where eval/ and report/ go; none: the run folder, or checkpoints/<model>
         max_new_tokens: budget of a trace; none: the run's completion length
-        accelerator: Fabric's: auto, cpu, cuda, mps
+        accelerator: Fabric's: auto, cpu or cuda
         precision: Fabric's: 32-true, bf16-true, 16-true, bf16-mixed, 16-mixed
         max_rows: most samples in flight
     """

@@ -16,6 +16,7 @@ from led_rl.eval.decisions import Prompted, check_words, measure
 from led_rl.eval.plan import recorded_budget
 from led_rl.eval.targets import Target, find_targets
 from led_rl.lock import hold
+from led_rl.models.accelerator import check_accelerator
 from led_rl.models.config import PromptConfig
 from led_rl.models.loading import Policy, load_policy
 from led_rl.models.prompting import encode_prompts
@@ -62,6 +63,7 @@ def diagnose(config: DecisionsConfig) -> Path:
         rows = [
             row for row in read_jsonl(folder / "decisions_positions.jsonl") if row["checkpoint"] in record["models"]
         ]
+        check_accelerator(config.accelerator)
         fabric = Fabric(accelerator=config.accelerator, devices=1, precision=config.precision)  # type: ignore[arg-type]
         beside = _load(base, config, fabric) if base and missing else None
         problems = task.problems(config.split, config.num_problems, config.seed)

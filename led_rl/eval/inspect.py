@@ -28,6 +28,7 @@ from led_rl.eval.inspect_config import InspectConfig
 from led_rl.eval.plan import hard_tokens, recorded_budget
 from led_rl.eval.targets import Target, Targets, find_targets
 from led_rl.lock import hold
+from led_rl.models.accelerator import check_accelerator
 from led_rl.models.config import PromptConfig
 from led_rl.models.lens import Lens
 from led_rl.models.loading import Policy, load_policy
@@ -72,6 +73,7 @@ def inspect(config: InspectConfig) -> Path:
     with hold(folder, "inspection"):  # the record is read inside: another command may be adding to it
         record = _record(folder, settings, arms)
         missing = [target for target in targets.models if not _done(record, target, folder)]
+        check_accelerator(config.accelerator)
         fabric = Fabric(accelerator=config.accelerator, devices=1, precision=config.precision)  # type: ignore[arg-type]
         problems = task.problems(config.split, config.problems, config.seed)
         share = 1e6 * config.max_megabytes / max(len(record["models"]) + len(missing), 1)

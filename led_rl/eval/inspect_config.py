@@ -29,7 +29,7 @@ class InspectConfig:
         prompt: system prompt and options of the chat template; none: the run's
         output_dir: where eval/ and report/ go; none: the run folder, or checkpoints/<model>
         max_new_tokens: budget of a sample; none: the run's completion length
-        accelerator: Fabric's: auto, cpu, cuda, mps
+        accelerator: Fabric's: auto, cpu or cuda
         precision: Fabric's: 32-true, bf16-true, 16-true, bf16-mixed, 16-mixed
         trust_remote_code: let code of the model's repository run
         consent: what else may run; from the command line only

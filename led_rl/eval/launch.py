@@ -15,6 +15,7 @@ from led_rl.eval.config import EvalConfig
 from led_rl.eval.targets import Target
 from led_rl.launch import is_first
 from led_rl.lock import hold
+from led_rl.models.accelerator import check_accelerator
 from led_rl.models.source import weight_bytes
 from led_rl.signals import Stop, Terminated, how_to_go_on, termination
 from led_rl.tasks.problem import Problem
@@ -28,6 +29,7 @@ MOST_PROCESSES = 16
 def launch(config: EvalConfig, target: Target) -> Fabric:
     """Fabric with its processes started. On CPUs a small model gets a process a core: its matrices are too small for
     two threads to share."""
+    check_accelerator(config.accelerator)
     devices: int | str = config.devices or "auto"
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     on_cpu = config.accelerator == "cpu" or (config.accelerator == "auto" and not torch.accelerator.is_available())

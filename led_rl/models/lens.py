@@ -87,6 +87,11 @@ class Lens:
                 "a model of attention layers only is needed"
             )
         text = config.get_text_config()
+        if shared := getattr(text, "num_kv_shared_layers", 0):
+            raise UserError(
+                f"{type(self.model).__name__} has num_kv_shared_layers={shared}: layers that share the keys and values "
+                "of others have no place in the engine's cache; a model whose layers each have their own is needed"
+            )
         family = _FAMILIES.get(getattr(config, "model_type", ""))
         below = None if family is None or family.backbone is None else _part(self.model, family.backbone, "backbone")
         self.backbone = below or self.model.get_decoder() or self.model.base_model
@@ -240,6 +245,12 @@ class Lens:
                 every = self.backbone(input_ids=input_ids, use_cache=False, output_hidden_states=True).hidden_states
         finally:
             self.model.train(training)
+        bad = next((tuple(state.shape) for state in reading.values() if state.ndim != 3), None)
+        if bad is not None:
+            raise UserError(
+                f"{type(self.model).__name__} gives a layer's states the shape {bad}, several streams in place of one "
+                "state a token (rows, tokens, width): readouts of its layers are not defined; choose another model"
+            )
         if not _close(ours, theirs):
             raise UserError(
                 f"{type(self.model).__name__} does to its logits what led_rl.models.lens does not know: readouts of "

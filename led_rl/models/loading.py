@@ -180,4 +180,4 @@ def _with_adapter(source: str, dtype: str, trust_remote_code: bool) -> PreTraine
                 f"the adapter that {ADAPTER} describes; put back the original"
             )
     merged: PreTrainedModel = adapted.merge_and_unload()
-    return merged
+    return merged.requires_grad_(True)  # PEFT froze them; merged, they are a model like any other

@@ -121,7 +121,7 @@ class PretrainConfig:
         probe_every: steps between probes
         checkpoint_every: steps between checkpoints to resume from
         log_every: steps between logged losses
-        accelerator: Lightning's: auto, cpu, cuda, mps
+        accelerator: Lightning's: auto, cpu or cuda
         devices: number of devices, which share the rows of each batch
         precision: Lightning's: 32-true, bf16-mixed, ..
         card_problems: test problems that the card's pass@k is measured on
@@ -171,7 +171,7 @@ class WarmupConfig:
         checkpoint_every: steps between checkpoints to resume from
         log_every: steps between logged losses
         dtype: float32, bfloat16 or float16, the dtype of the weights
-        accelerator: Lightning's: auto, cpu, cuda, mps
+        accelerator: Lightning's: auto, cpu or cuda
         devices: number of devices, which share the rows of each batch
         precision: Lightning's: 32-true, bf16-mixed, ..
         resume: go on with the run in output_dir

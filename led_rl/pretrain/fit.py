@@ -14,6 +14,7 @@ from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint
 from led_rl.config import defaults
 from led_rl.launch import is_first
 from led_rl.lock import hold
+from led_rl.models.accelerator import check_accelerator
 from led_rl.models.loading import Policy
 from led_rl.pretrain.callback import FiniteCallback, ProbeCallback, ProgressBar, StopCallback
 from led_rl.pretrain.config import EarlyExit, OptimizerConfig
@@ -77,6 +78,7 @@ def fit(policy: Policy, data: DocumentData, probe: EntropyProbe, config: FitConf
 
     A finished run that is resumed gives what it gave before. Raises ValueError if the folder holds another run.
     """
+    check_accelerator(config.accelerator)
     module = Imitation(policy.model, config.optimizer, config.early_exit)  # refuses what does not fit, before a folder
     run = RunFolder(Path(config.output_dir))
     if is_first():  # the others are started by the first, or beside it, and find the folder claimed

@@ -32,8 +32,11 @@ class CheckpointCallback(TrainerCallback):
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        file = None if self.resumed is None else _unlogged(self.resumed.path, args)
-        if file is None or not file.exists():
+        if self.resumed is None:
+            return
+        self.trainer.skip_epochs()
+        file = _unlogged(self.resumed.path, args)
+        if not file.exists():
             return
         kept = json.loads(file.read_text(encoding="utf-8"))
         self.trainer._metrics["train"].update(kept["metrics"])

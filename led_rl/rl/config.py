@@ -2,6 +2,7 @@
 
 import dataclasses
 import difflib
+import math
 import types
 import typing
 from dataclasses import dataclass, field
@@ -11,8 +12,10 @@ from typing import Any, Literal
 from led_rl.arm_card import PLAIN
 from led_rl.errors import UserError
 from led_rl.models.config import PromptConfig
+from led_rl.models.source import ADAPTER
 from led_rl.probe.config import ProbeConfig
 from led_rl.rl.watch_config import WatchConfig
+from led_rl.shipped import located
 from led_rl.tasks.consent import Consent
 from led_rl.tasks.registry import TaskConfig
 
@@ -96,10 +99,11 @@ class RolloutConfig:
             raise UserError(
                 f"rollout.clip={self.clip}: the largest importance ratio, at least 1, for ratios are 1 on average"
             )
-        if not self.engine and (self.decoder != PLAIN or self.correction != "none"):
+        if not self.engine and (self.decoder != PLAIN or self.records):
             raise UserError(
-                f"rollout.decoder={self.decoder} and rollout.correction={self.correction} with rollout.engine=false: "
-                "TRL's own rollouts are plain and give no log q; set rollout.engine=true"
+                f"rollout.decoder={self.decoder}, rollout.correction={self.correction} and rollout.record="
+                f"{str(self.record).lower()} with rollout.engine=false: TRL's own rollouts are plain and give no log "
+                "q; set rollout.engine=true"
             )
         if self.vllm and self.engine != "vllm":
             raise UserError(f"rollout.vllm={self.vllm}: read only with rollout.engine=vllm; set that too")
@@ -308,7 +312,63 @@ def grpo_arguments(config: TrainConfig) -> Any:
             "keeps its temperature; use stop"
         )
     check_pass_at_k(config.reward, arguments)
+    _check_saves(arguments)
+    if config.resume and arguments.sync_ref_model:
+        raise UserError(
+            "--resume with grpo.sync_ref_model=true: the reference has moved since the start, and checkpoints do not "
+            "hold it; begin the run again in another --output_dir"
+        )
+    _check_adapter(config, arguments)
     return arguments
+
+
+def rollout_steps(arguments: Any) -> int:
+    """Steps after which the rollouts drawn so far are used up, whatever feeds what: the shortest way from one
+    checkpoint that can be gone on from to the next."""
+    micro_steps = arguments.steps_per_generation * arguments.num_iterations
+    return int(micro_steps // math.gcd(micro_steps, arguments.gradient_accumulation_steps))
+
+
+def check_resumed(step: int, arguments: Any) -> None:
+    """UserError if a checkpoint of this step cannot be gone on from: it lies within a rollout, which no checkpoint
+    holds."""
+    if step % rollout_steps(arguments):
+        raise UserError(
+            f"--resume from step {step}: a rollout feeds {rollout_steps(arguments)} steps, so it lies within one, "
+            f"which is not saved; remove checkpoint-{step} to go on from the one before, or begin again in another "
+            "--output_dir"
+        )
+
+
+def _check_saves(arguments: Any) -> None:
+    if arguments.save_strategy != "steps":
+        return
+    every = arguments.save_steps
+    every = math.ceil(arguments.max_steps * every) if every < 1 else int(every)
+    if every < arguments.max_steps and every % rollout_steps(arguments):
+        raise UserError(
+            f"grpo.save_steps={arguments.save_steps}: a rollout feeds {rollout_steps(arguments)} steps and is not "
+            "saved, so --resume could not go on from within it; make save_steps a multiple of that"
+        )
+
+
+def _check_adapter(config: TrainConfig, arguments: Any) -> None:
+    """UserError where PEFT or TRL would take the adapter's bare base for the model that the run begins with."""
+    if not (located(config.model) / ADAPTER).is_file():
+        return
+    for name, value, what in (
+        ("lora.r", config.lora.r, "checkpoints would hold the new adapter over the base without this one"),
+        ("grpo.beta", arguments.beta, "TRL would take the base without it for the reference"),
+    ):
+        if value:
+            merge = (
+                "from led_rl.models.loading import load_policy; p = load_policy('" + config.model + "'); "
+                "p.model.save_pretrained('merged'); p.tokenizer.save_pretrained('merged')"
+            )
+            raise UserError(
+                f"{name}={value} with model={config.model}, a LoRA adapter: {what}; merge it first, and train the "
+                f'folder that this writes: python -c "{merge}"'
+            )
 
 
 def check_pass_at_k(reward: RewardConfig, arguments: Any) -> None:
@@ -346,6 +406,12 @@ def _fits(value: Any, hint: Any) -> bool:
 def _check_engine(arguments: Any) -> None:
     if arguments.use_vllm:
         raise UserError("grpo.use_vllm=true with rollout.engine=true: choose one; set rollout.engine=false for vLLM")
+    for name in ("use_transformers_continuous_batching", "cache_implementation"):
+        if value := getattr(arguments, name, None):
+            raise UserError(
+                f"grpo.{name}={str(value).lower()} with rollout.engine=true: the engine has a batch and a cache of its "
+                "own; leave it out, or set rollout.engine=false"
+            )
     if (arguments.repetition_penalty or 1.0) != 1.0 or arguments.generation_kwargs:
         raise UserError(
             "grpo.repetition_penalty and grpo.generation_kwargs are not known to the engine: set rollout.engine=false "

@@ -40,7 +40,7 @@ def weigh(advantages: Tensor, raw: Tensor, clip: float) -> Tensor:
 def sums(raw: Tensor, mask: Tensor, clip: float) -> Tensor:
     """What `summary` needs of ratios (B, T) or (B, 1), as processes can add it up: (4,) their number, sum, sum of
     squares, and the number of those above `clip`. mask (B, T)."""
-    kept = raw.flatten() if raw.shape[1] == 1 else raw[mask.bool()]
+    kept = raw[mask.bool().any(-1)].flatten() if raw.shape[1] == 1 else raw[mask.bool()]
     kept = kept.double()
     ones = torch.ones_like(kept)
     return torch.stack([ones.sum(), kept.sum(), kept.square().sum(), ones[kept > clip].sum()])
@@ -48,8 +48,10 @@ def sums(raw: Tensor, mask: Tensor, clip: float) -> Tensor:
 
 def summary(totals: Tensor) -> dict[str, float]:
     """Mean of the raw ratios, the share that is truncated, and the effective sample size (Kish: (sum w)^2 / sum w^2) as
-    a share of the sample. totals (4,) of `sums`, one ratio at least."""
+    a share of the sample. totals (4,) of `sums`; nothing where no ratio was counted."""
     count, total, squares, clipped = totals.tolist()
+    if not count:
+        return {}
     return {
         "ratio_mean": total / count,
         "ratio_clipped_rate": clipped / count,

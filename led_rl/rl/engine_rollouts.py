@@ -10,7 +10,8 @@ completion; what is returned has a row for each of them, end tokens included. Fu
 as columns.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from itertools import groupby
 from typing import Any
 
@@ -76,7 +77,9 @@ def rollout_func(
                 think,
                 record,
             )
-            completions = engine.run(keyed(prompt_ids, trainer))
+            keys = keyed(prompt_ids, trainer)
+            with _evaluating(model):
+                completions = engine.run(keys)
         rollouts: dict[str, Any] = {
             "prompt_ids": prompt_ids,
             "completion_ids": [one.tokens for one in completions],
@@ -93,6 +96,18 @@ def rollout_func(
 
     check_decoder(decoder, Sampling(top_k=1) if decoder == TOP_K else Sampling())
     return roll_out
+
+
+@contextmanager
+def _evaluating(model: Any) -> Iterator[None]:
+    """Without dropout, which would make completions depend on the engine's batches, and log q another than the draw's.
+    TRL rolls out in training mode, where it is on."""
+    training = model.training
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train(training)
 
 
 def keyed(prompt_ids: Sequence[list[int]], trainer: Any) -> list[Prompt]:

@@ -92,6 +92,13 @@ def _arm(name: str, sampling: Sampling) -> Arm:
             f"rollout.decoder={name!r} gives a group of equal completions, whose advantages are all 0: choose plain, "
             "or a led_ arm"
         )
+    cut = name.partition("@")[0]
+    asked = {"top_p": sampling.top_p if sampling.top_p < 1 else None, "min_p": sampling.min_p or None}.get(cut)
+    if asked is not None and asked != arm.card.settings["p"]:
+        raise UserError(
+            f"grpo.{cut}={asked} with rollout.decoder={name!r}, which cuts at p={arm.card.settings['p']} itself: leave "
+            f"out grpo.{cut}, or type rollout.decoder={cut}@p={asked}"
+        )
     if sampling.top_k and sampling.top_k != (arm.top_k or 0):
         kept = f"keeps {arm.top_k} tokens itself" if arm.top_k else "keeps the whole vocabulary"
         raise UserError(

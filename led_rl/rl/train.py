@@ -21,6 +21,7 @@ from led_rl.decoding.config import EngineConfig
 from led_rl.errors import UserError
 from led_rl.launch import check_launch, check_whole, is_first
 from led_rl.lock import hold
+from led_rl.models.accelerator import check_accelerator
 from led_rl.models.config import PromptConfig
 from led_rl.models.lens import Lens
 from led_rl.models.loading import Policy, check_ids, load_policy
@@ -29,12 +30,13 @@ from led_rl.models.source import check_source
 from led_rl.probe.entropy import EntropyProbe
 from led_rl.probe.recorder import ProbeRecorder
 from led_rl.probe.tensorboard import restore_curves, run_logger
-from led_rl.records import JsonObject
+from led_rl.records import JsonObject, read_json
 from led_rl.rl.callbacks import TRAIN_TAGS, ProbeCallback, ProgressBar, RecordCallback
 from led_rl.rl.card import write_card
 from led_rl.rl.checkpointing import CheckpointCallback
-from led_rl.rl.config import ALL_LINEAR, LoraConfig, TrainConfig, grpo_arguments
+from led_rl.rl.config import ALL_LINEAR, LoraConfig, TrainConfig, check_resumed, grpo_arguments
 from led_rl.rl.finite import FiniteCallback
+from led_rl.rl.problem_order import laid_out
 from led_rl.rl.reward_checks import CheckedReward
 from led_rl.rl.rewards import CorrectReward, FormatReward, OwnReward, Reader, TraceReward
 from led_rl.rl.stopping import StopCallback
@@ -66,12 +68,16 @@ def train(config: TrainConfig, plain: JsonObject) -> Path:
     check_source(config.model)
     check_launch()
     check_whole(torch.accelerator.is_available() and not config.grpo.get("use_cpu", False))
+    if not config.grpo.get("use_cpu", False):
+        check_accelerator(remedy="--grpo.use_cpu true")
     run = RunFolder(Path(config.output_dir))
     run.admit(plain, config.resume, defaults(config))
     if config.resume and (ended := run.finished("rl_steps")) and not run.grows(plain, defaults(config)):
         _LOG.warning("%s ended at step %d already: there is nothing to go on with", run.path, ended["rl_steps"])
         return run.path
     arguments = grpo_arguments(config)
+    if arguments.sync_ref_model:
+        _LOG.warning("grpo.sync_ref_model=true: checkpoints do not hold the moved reference; --resume is refused")
     if vllm := config.rollout.engine == "vllm":
         check_vllm(config, arguments)
     task = load_task(config.task, config.consent)
@@ -102,13 +108,16 @@ def train(config: TrainConfig, plain: JsonObject) -> Path:
 
     seeds = {"seed": config.seed, "probe_seed": config.probe.seed}
     with termination() as stop, hold(run.path, "training"):
+        resumed = run.to_resume() if config.resume else None
+        step = resumed.step if resumed else 0
+        check_resumed(step, arguments)
+        sizes = [*_sizes(run), len(problems)] if config.resume else [len(problems)]
+        shown = laid_out(problems, sizes, config.seed) if arguments.shuffle_dataset else problems
         if is_first():
             facts = {"vllm_importance_sampling_mode": arguments.vllm_importance_sampling_mode} if vllm else {}
             run.begin(plain, seeds, config.resume, defaults(config), training_problems=len(problems), **facts)
         started = time.monotonic()
         seed_everything(config.seed, verbose=False)
-        resumed = run.to_resume() if config.resume else None
-        step = resumed.step if resumed else 0
         if is_first():
             run.drop_after(step)
         logger = run_logger(run, step, config.resume)
@@ -122,7 +131,7 @@ def train(config: TrainConfig, plain: JsonObject) -> Path:
                 processing_class=policy.tokenizer,
                 args=arguments,
                 reward_funcs=checked,
-                train_dataset=_dataset(task, problems, policy.tokenizer, config.prompt),
+                train_dataset=_dataset(task, shown, policy.tokenizer, config.prompt),
                 peft_config=adapters,
                 rollout=config.rollout,
                 equal_once=config.equal_once,
@@ -187,6 +196,12 @@ def _check_enough(problems: int, arguments: Any) -> None:
         )
 
 
+def _sizes(run: RunFolder) -> list[int]:
+    """How many problems the run had from session to session."""
+    sessions = read_json(run.record_file)["sessions"] if run.record_file.exists() else []
+    return [session["training_problems"] for session in sessions if "training_problems" in session]
+
+
 def _watch(config: TrainConfig, arguments: Any, task: Task, policy: Policy) -> Watch | None:
     if config.watch.problems == 0:
         return None
@@ -225,7 +240,7 @@ def _peft(config: LoraConfig, lens: Lens) -> Any:
     return PeftLoraConfig(
         r=config.r,
         lora_alpha=config.alpha,
-        lora_dropout=0.0,  # rollouts run in train mode, where dropout would make sampler and policy differ
+        lora_dropout=0.0,  # the loss runs in train mode, where dropout would make it another policy than the sampler
         target_modules=targets,
         layers_to_transform=layers,
         task_type="CAUSAL_LM",

@@ -19,6 +19,7 @@ from torch.nn.utils.rnn import pad_sequence
 from trl.trainer.grpo_trainer import GRPOTrainer
 from trl.trainer.utils import add_fused_lm_head
 
+from led_rl.errors import UserError
 from led_rl.rl.config import RolloutConfig
 from led_rl.rl.correction import ratios, summary, sums, weigh
 from led_rl.rl.engine_rollouts import EXPLORED, LOG_PI, rollout_func
@@ -59,6 +60,7 @@ class EngineGRPOTrainer(GRPOTrainer):
             warnings.filterwarnings("ignore", message="You are using 'rollout_func'")
             super().__init__(**kwargs, rollout_func=engine if rollout.ours else None)
         self.equal_once = equal_once and not _drops_out(self.model)
+        self._check_log_probabilities()
 
     def create_model_card(self, *args: Any, **kwargs: Any) -> None:
         """TRL calls this at each checkpoint, and before it pushes to the Hub."""
@@ -97,6 +99,41 @@ class EngineGRPOTrainer(GRPOTrainer):
         )
         return logps[place], None if entropies is None else entropies[place], aux_loss
 
+    def _get_train_sampler(self, *args: Any, **kwargs: Any) -> Any:
+        self.train_sampler: Any = super()._get_train_sampler(*args, **kwargs)
+        return self.train_sampler
+
+    def skip_epochs(self) -> None:
+        """On resume: shuffle as often as the epochs before did, for TRL's sampler begins with the first one's order."""
+        batches = len(self.train_sampler) // self.args.generation_batch_size
+        steps = max(1, -(-batches // self.args.gradient_accumulation_steps))
+        for _ in range(self.state.global_step // steps if self.shuffle_dataset else 0):
+            next(iter(self.train_sampler))
+
+    @torch.no_grad()
+    def _check_log_probabilities(self) -> None:
+        """UserError if TRL, which fuses the head with the loss, does not do to the logits what the model does: training
+        would go on in silence with other probabilities than those that rollouts are drawn from."""
+        model, training = self.model, self.model.training
+        rows = model.get_input_embeddings().weight
+        ids = torch.linspace(0, len(rows) - 1, 8, device=rows.device).long().unsqueeze(0)
+        model.eval()
+        try:
+            found, *_ = self._get_per_token_logps_and_entropies(model, ids, torch.ones_like(ids), 7)
+            logits = model(input_ids=ids, use_cache=False).logits[:, :-1]
+        finally:
+            model.train(training)
+        logits = logits.to(torch.promote_types(logits.dtype, torch.float32)) / self.temperature
+        own = logits.log_softmax(-1).gather(-1, ids[:, 1:].unsqueeze(-1)).squeeze(-1)
+        both = own.isfinite() & found.isfinite()  # broken weights are for whoever draws from them to name
+        rounding = torch.finfo(rows.dtype).eps * float(logits[logits.isfinite()].abs().max().nan_to_num())
+        if bool(((found - own)[both].abs() > 0.01 + 2 * rounding).any()):
+            raise UserError(
+                f"{type(model).__name__}: TRL's log-probabilities of a few tokens are {_numbers(found)}, the model's "
+                f"own {_numbers(own)}: its fused head does not know what this family does to its logits, so it cannot "
+                "train it; name a model of a family that TRL knows"
+            )
+
     def multiply_temperature(self, factor: float) -> None:
         """From now on, rollouts and their loss are at another temperature; needs rollouts of the engine."""
         self.temperature *= factor
@@ -124,11 +161,9 @@ class EngineGRPOTrainer(GRPOTrainer):
         counted = torch.cat([sums(raw, mask, self.rollout.clip), tokens])
         totals = self.accelerator.reduce(counted, reduction="sum")
         largest = self.accelerator.gather(raw.max().reshape(1)).max()
-        logged = {
-            **summary(totals[:4]),
-            "ratio_max": float(largest),
-            "explored_rate": float(totals[5] / totals[4]),
-        }
+        logged = summary(totals[:4])
+        if logged:  # all completions may be masked: every one truncated, with mask_truncated_completions
+            logged |= {"ratio_max": float(largest), "explored_rate": float(totals[5] / totals[4])}
         for name, value in logged.items():
             self._metrics[self._mode][f"{SAMPLING}/{name}"].append(value)
 
@@ -145,6 +180,10 @@ def equal_rows(rows: Tensor) -> tuple[Tensor, Tensor]:
             first.append(index)
         place.append(places[key])
     return torch.tensor(first, device=rows.device), torch.tensor(place, device=rows.device)
+
+
+def _numbers(values: Tensor) -> str:
+    return ", ".join(f"{value:.2f}" for value in values.flatten()[:3].tolist())
 
 
 def _drops_out(model: Any) -> bool:

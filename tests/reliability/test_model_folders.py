@@ -5,6 +5,7 @@ layers filled the memory."""
 import json
 import shutil
 import time
+from dataclasses import replace
 
 import pytest
 import torch
@@ -16,6 +17,8 @@ from led_rl.models.base import BaseModelConfig, build_base_model
 from led_rl.models.loading import check_ids, load_policy
 from led_rl.models.prompting import PromptConfig, encode_prompts
 from led_rl.models.tokenizer import word_tokenizer
+from led_rl.rl.config import LoraConfig as LoraOptions
+from led_rl.rl.config import TrainConfig, grpo_arguments
 
 
 @pytest.fixture(scope="module")
@@ -162,6 +165,27 @@ def test_an_adapter_is_merged(adapter, folder, tiny):
     base = tiny.state_dict()
     changed = {name for name in base if not torch.equal(loaded[name], base[name])}
     assert changed == {f"model.layers.{layer}.self_attn.q_proj.weight" for layer in (2, 3)}
+
+
+def test_a_merged_adapter_can_be_trained(adapter):
+    """PEFT's merge left every weight frozen, and full fine-tuning crashed."""
+    assert all(weight.requires_grad for weight in load_policy(str(adapter)).model.parameters())
+
+
+@pytest.mark.parametrize("options", [{"lora": LoraOptions(r=4)}, {"grpo": {"beta": 0.04}}])
+def test_an_adapter_to_start_from_is_to_be_merged_first(adapter, tmp_path, monkeypatch, options):
+    """A run with adapters of its own saved them over the bare base, without the one that it began with; and TRL took
+    that base for the reference. The command in the message gives the folder to train."""
+    grpo = {"max_steps": 1, "bf16": False, "activation_checkpointing": False, **options.get("grpo", {})}
+    config = TrainConfig(model=str(adapter), output_dir=str(tmp_path / "run"), **options | {"grpo": grpo})
+    with pytest.raises(UserError, match="merge it first") as refusal:
+        grpo_arguments(config)
+    assert "\n" not in str(refusal.value)
+    monkeypatch.chdir(tmp_path)
+    exec(str(refusal.value).partition('python -c "')[2].removesuffix('"'))
+    merged, start = load_policy("./merged").model.state_dict(), load_policy(str(adapter)).model.state_dict()
+    assert all(torch.equal(merged[name], start[name]) for name in start)
+    grpo_arguments(replace(config, model="./merged"))
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import signal
 import threading
 import time
 from types import SimpleNamespace
+from typing import ClassVar
 
 import pytest
 import torch
@@ -172,6 +173,45 @@ class Poisoned(EngineGRPOTrainer):
     def training_step(self, *args, **kwargs):
         loss = super().training_step(*args, **kwargs)
         return loss * float("nan") if self.state.global_step == 2 else loss
+
+
+class Watched(EngineGRPOTrainer):
+    """Notes the problems of every step."""
+
+    seen: ClassVar[dict] = {}
+
+    def _generate_and_score_completions(self, inputs):
+        self.seen.setdefault(self.state.global_step, [one["problem_id"] for one in inputs])
+        return super()._generate_and_score_completions(inputs)
+
+
+class TestOrder:
+    def problems(self, monkeypatch, base, run, *more):
+        monkeypatch.setattr(led_rl.rl.train, "EngineGRPOTrainer", Watched)
+        monkeypatch.setattr(Watched, "seen", {})
+        here(training(base, run, "--probe.problems", "1", "--watch.problems", "0", *more))
+        return Watched.seen
+
+    def test_a_later_epoch_is_resumed_in_its_own_order(self, base, tmp_path, monkeypatch):
+        """TRL's sampler began with the first epoch's order, so a resumed run trained on other problems."""
+        run = tmp_path / "run"
+        often = ("--problems", "8", "--grpo.max_steps", "5", "--grpo.save_steps", "3")
+        whole = self.problems(monkeypatch, base, run, *often)
+        assert len(set(whole[0])) == 4 and set(whole[0]) != set(whole[2]), "epochs of two steps, each in its own order"
+        before = read_jsonl(run / "train.jsonl")
+        shutil.rmtree(run / "checkpoint-5")
+        resumed = self.problems(monkeypatch, base, run, *often, "--resume")
+        assert resumed == {step: whole[step] for step in resumed} and sorted(resumed) == [3, 4]
+        assert without(read_jsonl(run / "train.jsonl"), "step_s", "rollout_s") == without(before, "step_s", "rollout_s")
+
+    def test_more_steps_bring_new_problems(self, base, tmp_path, monkeypatch):
+        """The longer data set was another permutation, and a run that went on met problems that it had seen."""
+        run = tmp_path / "run"
+        first = self.problems(monkeypatch, base, run, "--grpo.max_steps", "3", "--grpo.save_steps", "3")
+        more = self.problems(monkeypatch, base, run, "--grpo.max_steps", "8", "--grpo.save_steps", "3", "--resume")
+        assert sorted(more) == [3, 4, 5, 6, 7]
+        ids = [name for step in (*first.values(), *more.values()) for name in set(step)]
+        assert len(ids) == len(set(ids))
 
 
 class TestNumbers:
