@@ -18,7 +18,9 @@ from led_rl.decoding.engine import Engine
 from led_rl.errors import UserError
 from led_rl.models.lens import Lens
 from led_rl.models.prompting import answered, decode
+from led_rl.probe.config import ProbeConfig
 from led_rl.records import read_json, read_jsonl, write_json, write_jsonl
+from led_rl.rl.config import TrainConfig
 from led_rl.rl.rollout_decoders import Sampling
 from led_rl.rl.watch import Watch, change
 from led_rl.rl.watch_callback import WatchCallback
@@ -240,3 +242,10 @@ def test_a_fall_within_its_interval_raises_no_alarm(alarmed, shipped):
 def test_settings_that_make_no_sense_are_refused(settings, message):
     with pytest.raises(UserError, match=message):
         WatchConfig(**settings)
+
+
+def test_a_run_watched_on_the_probes_one_problem_is_refused():
+    """It was refused at the first checkpoint, with a traceback from the bootstrap."""
+    with pytest.raises(UserError, match=r"probe\.problems=1: the run is watched on as many"):
+        TrainConfig(model="m", probe=ProbeConfig(problems=1))
+    TrainConfig(model="m", probe=ProbeConfig(problems=1), watch=WatchConfig(problems=0))

@@ -218,6 +218,11 @@ class TrainConfig:
     def __post_init__(self) -> None:
         if self.problems is not None and self.problems < 1:
             raise UserError(f"problems={self.problems}: at least 1, or leave it out for as many as the steps need")
+        if self.watch.problems is None and self.probe.problems < 2:
+            raise UserError(
+                f"probe.problems={self.probe.problems}: the run is watched on as many, and needs 2 for an interval: "
+                "give --probe.problems 2 or more, or --watch.problems 0 to watch nothing"
+            )
 
 
 OWNED = {
