@@ -473,7 +473,7 @@ class DecisionRow(TypedDict):
     token_share: Annotated[float, "fraction of all tokens"]
     explored_share: Annotated[float, "fraction of LED's exploration that falls here"]
     p1: Annotated[Estimate, "largest probability of the final layer"]
-    explored_rate: Annotated[Estimate, "1 - p1"]
+    explored_rate: Annotated[Estimate, "LED's probability of exploring: 1 - p1, or what the preset's coin says"]
     entropy_final_nats: Estimate
     legal_words: Annotated[Estimate, "words that the grammar allows there"]
     source: Annotated[str, "pi, layer_<l>, led, explore_final, explore_base, uniform or argmax"]

@@ -1,6 +1,7 @@
 """The diagnosis at decision tokens: what is measured against slow twins, what is scored by hand, what is on disk."""
 
 import copy
+import dataclasses
 import importlib.util
 import json
 import math
@@ -104,6 +105,7 @@ def test_readouts_and_every_e_equal_slow_twins(measured):
             tokens = sorted(twin.pi)
             assert ids_of(policy, row["support"]) == tokens
             assert row["p1"] == pytest.approx(twin.p1, rel=1e-5)
+            assert row["explores"] == pytest.approx(twin.coin, abs=1e-5)
             for layer in range(1, layers + 1):
                 p = slow.softmax(here[layers - layer], TEMPERATURE)
                 mass = math.fsum(p[token] for token in tokens)
@@ -120,6 +122,25 @@ def test_readouts_and_every_e_equal_slow_twins(measured):
             explored += (twin.stop or 0) > 0
     assert explored > 5
     assert PRESETS["countdown"].top_k == 4
+
+
+def test_a_preset_with_the_layers_own_coin_is_diagnosed_by_that_coin(measured):
+    """`--preset latent` was on record, and positions were weighed by the paper's coin, 1 - p1."""
+    rows, asked, policy, _, task = measured
+    config = dataclasses.replace(SMALL, preset="latent", num_problems=1, positions=1)
+    found = measure(task, asked[:1], policy, None, config, BUDGET)
+    layers, prompt = len(policy.model.model.layers), list(asked[0].prompt)
+    for row, published in zip(found, rows, strict=False):
+        assert (row["word"], row["p1"]) == (published["word"], published["p1"])
+        assert row["explores"] == pytest.approx(1 - max(row["e"]["led"]), abs=1e-5)
+    ids = prompt + ids_of(policy, [row["word"] for row in next(iter(traces(found).values()))])
+    states = slow.layer_states(policy.model, policy.model.model.layers, ids)
+    here = [slow.llama_logits(policy.model, states, depth, True)[len(prompt) - 1] for depth in range(layers)]
+    settings = slow.Settings(layers // 2, 4, TEMPERATURE, final_norm=True, latent_coin=True)
+    assert found[0]["explores"] == pytest.approx(slow.led(here[: layers // 2], settings).coin, abs=1e-5)
+    weighed = aggregate([{"checkpoint": "c", "rl_step": 5, **row} for row in found])
+    (everything,) = [row for row in weighed if row["kind"] == "all"]
+    assert everything["explored_rate"]["mean"] == pytest.approx(np.mean([row["explores"] for row in found]))
 
 
 def test_values_are_shares_of_plain_continuations_that_solve(measured):

@@ -98,7 +98,8 @@ def measure(
 ) -> list[JsonObject]:
     """One row for each position of the thinking.
 
-    Keys: problem_id, sample, position, kind, word (written there), legal and support (words), p1, and by layer 1..L
+    Keys: problem_id, sample, position, kind, word (written there), legal and support (words), p1, explores (LED's
+    probability of exploring there), and by layer 1..L
     entropy_nats, mass_on_support and readouts (K numbers: restricted to S and renormalised; the last one is pi_S), all
     through the final norm; e: source -> K numbers; value: K numbers, or null where it was not estimated.
     """
@@ -188,7 +189,8 @@ def _readouts(lens: Lens, states: Mapping[int, Tensor], config: DecisionsConfig)
     every = torch.arange(len(support.peak), device=support.peak.device)
     # What e is depends on the states alone.
     step = Step(dict(states), keys=every, positions=every, thinking=torch.ones_like(every, dtype=torch.bool))
-    e = {name: sampler.explore(step, lens, support, every).e for name, sampler in samplers.items()}
+    found = {name: sampler.explore(step, lens, support, every) for name, sampler in samplers.items()}
+    e = {name: one.e for name, one in found.items()}
     entropies, masses, readouts = [], [], []
     for depth in reversed(range(lens.layers)):
         logits = lens.logits(states[depth], depth, True)
@@ -198,6 +200,7 @@ def _readouts(lens: Lens, states: Mapping[int, Tensor], config: DecisionsConfig)
         readouts.append(on_support(logits, support.tokens, support.kept, config.temperature))
     columns = {
         "p1": support.peak,
+        "explores": samplers["led"].coin(step, lens, support, every, found["led"]).explore,
         "entropy_nats": torch.stack(entropies, 1),
         "mass_on_support": torch.stack(masses, 1),
         "readouts": torch.stack(readouts, 1),

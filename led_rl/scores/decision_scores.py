@@ -2,7 +2,7 @@
 
 A source is a distribution over S at every position: `pi` (the final layer), `layer_<l>` (an intermediate layer's
 readout), the e of `led`, `explore_final` and `explore_base`, `uniform`, and `argmax`. Positions count equally, or by
-how often LED would explore there, 1 - p1. Needs no model.
+how often LED would explore there: 1 - p1, or what another coin says. Needs no model.
 
 Shapes: N positions, K candidates, P problems, Q quantities.
 """
@@ -54,11 +54,11 @@ def _scored(
     checkpoint: str, kind: str, part: Sequence[JsonObject], everything: Sequence[JsonObject]
 ) -> list[JsonObject]:
     identity = ("decisions", checkpoint, kind)
-    p1 = np.array([row["p1"] for row in part])
+    p1, explores = np.array([row["p1"] for row in part]), _explores(part)
     problems = _numbered(part)
     plain = {
         "p1": p1,
-        "explored_rate": 1 - p1,
+        "explored_rate": explores,
         "entropy_final_nats": np.array([row["entropy_nats"][-1] for row in part]),
         "legal_words": np.array([len(row["legal"]) for row in part], dtype=np.float64),
     }
@@ -70,7 +70,7 @@ def _scored(
         "problems": len(set(problems)),
         "valued_positions": sum(row["value"] is not None for row in part),
         "token_share": len(part) / len(everything),
-        "explored_share": float((1 - p1).sum() / sum(1 - row["p1"] for row in everything)),
+        "explored_share": float(explores.sum() / _explores(everything).sum()),
         **estimates(plain, np.ones(len(part)), problems, identity),
     }
     sources = _sources(part)
@@ -97,12 +97,17 @@ def _scored(
             row[key] = None
             if table:
                 who = (*identity, source, key)
-                row[key] = _both(table[source], p1[where], problems[where], who)
+                row[key] = _both(table[source], explores[where], problems[where], who)
                 for name in against:
                     difference = {metric: table[source][metric] - table[name][metric] for metric in table[source]}
-                    row["minus"][name][key] = _both(difference, p1[where], problems[where], (*who, name))
+                    row["minus"][name][key] = _both(difference, explores[where], problems[where], (*who, name))
         found.append(row)
     return found
+
+
+def _explores(rows: Sequence[JsonObject]) -> FloatArray:
+    """LED's probability of exploring at each position (N,); older records have the paper's coin alone."""
+    return np.array([row.get("explores", 1 - row["p1"]) for row in rows])
 
 
 def layer_of(source: str) -> int | None:
@@ -147,12 +152,12 @@ def _worth(weights: FloatArray, values: FloatArray, favourite: NDArray[np.intp])
 
 
 def _both(
-    values: Mapping[str, FloatArray], p1: FloatArray, problems: NDArray[np.intp], identity: tuple[str, ...]
+    values: Mapping[str, FloatArray], explores: FloatArray, problems: NDArray[np.intp], identity: tuple[str, ...]
 ) -> JsonObject:
     """Positions count equally, and as often as LED would explore there."""
     return {
-        "by_position": estimates(values, np.ones_like(p1), problems, (*identity, "by_position")),
-        "by_exploration": estimates(values, 1 - p1, problems, (*identity, "by_exploration")),
+        "by_position": estimates(values, np.ones_like(explores), problems, (*identity, "by_position")),
+        "by_exploration": estimates(values, explores, problems, (*identity, "by_exploration")),
     }
 
 
