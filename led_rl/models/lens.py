@@ -7,7 +7,8 @@ depth i is the residual stream after layer L - i, as it leaves that layer; depth
 Letters: B rows, S positions, D depths, H width, V vocabulary, L layers.
 """
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -235,16 +236,11 @@ class Lens:
         # Spread over the vocabulary: a padding token's embedding may be zero, and zero logits fit any rule.
         input_ids = torch.linspace(0, self.vocabulary - 1, 8, device=self.device).long().unsqueeze(0)
         depths = range(1, self.layers)
-        training = self.model.training
-        self.model.eval()
-        try:
-            with torch.no_grad():
-                reading = self.read(input_ids, depths).states
-                ours = self.logits(reading[0], 0, True)
-                theirs = self.model(input_ids=input_ids, use_cache=False).logits
-                every = self.backbone(input_ids=input_ids, use_cache=False, output_hidden_states=True).hidden_states
-        finally:
-            self.model.train(training)
+        with evaluating(self.model), torch.no_grad():
+            reading = self.read(input_ids, depths).states
+            ours = self.logits(reading[0], 0, True)
+            theirs = self.model(input_ids=input_ids, use_cache=False).logits
+            every = self.backbone(input_ids=input_ids, use_cache=False, output_hidden_states=True).hidden_states
         bad = next((tuple(state.shape) for state in reading.values() if state.ndim != 3), None)
         if bad is not None:
             raise UserError(
@@ -263,6 +259,17 @@ class Lens:
                 f"{wrong or 'unknown'} than a pass that keeps all of them: readouts of its layers would be wrong. Use "
                 "transformers 5.17 to 5.23, and a family whose decoder keeps one state per layer."
             )
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Without dropout inside; afterwards in the mode that the model was in."""
+    training = model.training
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train(training)
 
 
 def _close(ours: Tensor, theirs: Tensor) -> bool:

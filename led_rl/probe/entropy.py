@@ -22,7 +22,7 @@ from led_rl.decoding.randomness import sample_key
 from led_rl.decoding.samplers import Plain
 from led_rl.models.config import BARE, PromptConfig
 from led_rl.models.fixed_texts import Text, read_texts, text_batches
-from led_rl.models.lens import Lens
+from led_rl.models.lens import Lens, evaluating
 from led_rl.models.prompting import encode_prompts, think_tokens
 from led_rl.probe.config import ProbeConfig
 from led_rl.records import JsonObject
@@ -66,9 +66,7 @@ class EntropyProbe:
     @torch.no_grad()
     def measure(self, lens: Lens) -> list[JsonObject]:
         """Rows of `probe.jsonl` without their step: text x final_norm, entropies in nats of layers 1..L."""
-        training = lens.model.training
-        lens.model.eval()
-        try:
+        with evaluating(lens.model):
             engine = Engine(lens, Plain(), self.end_tokens, EngineConfig(self.config.max_new_tokens), self.think)
             own = [
                 Text(list(self.prompts[completion.prompt].input_ids), completion.tokens)
@@ -76,8 +74,6 @@ class EntropyProbe:
             ]
             texts = {"own": own} | ({"reference": self.references} if self.references else {})
             return [row for name, text in texts.items() for row in self._rows(lens, name, text)]
-        finally:
-            lens.model.train(training)
 
     def _rows(self, lens: Lens, name: str, texts: Sequence[Text]) -> list[JsonObject]:
         total = sum(len(text.completion) for text in texts)

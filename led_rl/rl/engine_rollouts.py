@@ -10,8 +10,7 @@ completion; what is returned has a row for each of them, end tokens included. Fu
 as columns.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from itertools import groupby
 from typing import Any
 
@@ -23,7 +22,7 @@ from led_rl.decoding.config import EngineConfig
 from led_rl.decoding.engine import Completion, Engine, Prompt
 from led_rl.decoding.randomness import sample_key
 from led_rl.errors import UserError
-from led_rl.models.lens import Lens
+from led_rl.models.lens import Lens, evaluating
 from led_rl.models.prompting import think_tokens
 from led_rl.rl.rollout_decoders import Sampling, check_decoder, rollout_sampler
 
@@ -78,7 +77,9 @@ def rollout_func(
                 record,
             )
             keys = keyed(prompt_ids, trainer)
-            with _evaluating(model):
+            # TRL rolls out in training mode, with dropout: completions would depend on the engine's batches, and log q
+            # would be another than the draw's.
+            with evaluating(model):
                 completions = engine.run(keys)
         rollouts: dict[str, Any] = {
             "prompt_ids": prompt_ids,
@@ -96,18 +97,6 @@ def rollout_func(
 
     check_decoder(decoder, Sampling(top_k=1) if decoder == TOP_K else Sampling())
     return roll_out
-
-
-@contextmanager
-def _evaluating(model: Any) -> Iterator[None]:
-    """Without dropout, which would make completions depend on the engine's batches, and log q another than the draw's.
-    TRL rolls out in training mode, where it is on."""
-    training = model.training
-    model.eval()
-    try:
-        yield
-    finally:
-        model.train(training)
 
 
 def keyed(prompt_ids: Sequence[list[int]], trainer: Any) -> list[Prompt]:

@@ -20,6 +20,7 @@ from trl.trainer.grpo_trainer import GRPOTrainer
 from trl.trainer.utils import add_fused_lm_head
 
 from led_rl.errors import UserError
+from led_rl.models.lens import evaluating
 from led_rl.rl.config import RolloutConfig
 from led_rl.rl.correction import ratios, summary, sums, weigh
 from led_rl.rl.engine_rollouts import EXPLORED, LOG_PI, rollout_func
@@ -114,15 +115,12 @@ class EngineGRPOTrainer(GRPOTrainer):
     def _check_log_probabilities(self) -> None:
         """UserError if TRL, which fuses the head with the loss, does not do to the logits what the model does: training
         would go on in silence with other probabilities than those that rollouts are drawn from."""
-        model, training = self.model, self.model.training
+        model = self.model
         rows = model.get_input_embeddings().weight
         ids = torch.linspace(0, len(rows) - 1, 8, device=rows.device).long().unsqueeze(0)
-        model.eval()
-        try:
+        with evaluating(model):
             found, *_ = self._get_per_token_logps_and_entropies(model, ids, torch.ones_like(ids), 7)
             logits = model(input_ids=ids, use_cache=False).logits[:, :-1]
-        finally:
-            model.train(training)
         logits = logits.to(torch.promote_types(logits.dtype, torch.float32)) / self.temperature
         own = logits.log_softmax(-1).gather(-1, ids[:, 1:].unsqueeze(-1)).squeeze(-1)
         both = own.isfinite() & found.isfinite()  # broken weights are for whoever draws from them to name

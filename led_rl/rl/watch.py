@@ -20,7 +20,7 @@ from led_rl.decoding.engine import Completion, Engine, Prompt
 from led_rl.decoding.randomness import sample_key
 from led_rl.errors import UserError
 from led_rl.models.config import BARE, PromptConfig
-from led_rl.models.lens import Lens
+from led_rl.models.lens import Lens, evaluating
 from led_rl.models.prompting import answered, decode, encode_prompts, think_tokens
 from led_rl.records import JsonObject
 from led_rl.rl.rollout_decoders import Sampling
@@ -84,14 +84,10 @@ class Watch:
     @torch.no_grad()
     def measure(self, lens: Lens) -> list[JsonObject]:
         """Rows of `watch.jsonl` without their step, the plain arm at the rollouts' temperature first."""
-        training = lens.model.training
-        lens.model.eval()
-        try:
+        with evaluating(lens.model):
             hard = self.think.hard(self.end_tokens)
             samplers = [one.arm.build(one.temperature, lens, hard) for one in self.drawn]
             completions = Engine(lens, samplers, self.end_tokens, self.limits, self.think).run(self.prompts)
-        finally:
-            lens.model.train(training)
         right = self._graded(completions)
         return [
             self._row(one, [(c, r) for c, r in zip(completions, right, strict=True) if index in c.samplers])
