@@ -182,3 +182,34 @@ def test_an_interval_of_the_committed_study_by_a_slow_bootstrap(arm, temperature
     ]
     assert row["runs"] == len(table)
     assert np.quantile(shares, [0.025, 0.975]) == pytest.approx(row["ci95"], abs=0.02)
+
+
+def test_the_headline_says_what_the_claims_found():
+    """Prose of the README and of the study, which no command writes, against the rows of the record."""
+    rows = {
+        (row["recipe"], row["arm"], row["temperature"]): row
+        for row in read_jsonl(STUDY.parent / "recovery_test" / "recovery.jsonl")
+    }
+    both = "default", "full_trace"
+
+    def lift(recipe, arm, temperature):
+        return rows[recipe, arm, temperature]["above"]["top_k"]
+
+    shares = [f"{100 * rows[recipe, 'wise_0.5', 1.0]['share_recovered']:.0f}%" for recipe in both]
+    prices = [f"{100 * rows[recipe, 'wise_0.75', 1.0]['pass_at_1_price']:.1f}" for recipe in both]
+    mixed = [f"{100 * lift(recipe, 'wise_0.75', 1.0)['difference']:.1f}" for recipe in both]
+    arms = ("led_countdown", 1.4), ("led_latent", 1.4), ("min_p", 1.8)
+    found = [f"{100 * lift('default', *arm)['difference']:.1f}" for arm in arms]
+    most = [f"{100 * lift('full_trace', *arm)['ci95'][1]:.1f}" for arm in arms]
+    headline, study = (
+        " ".join(path.read_text().split())
+        for path in (STUDY.parents[1] / "README.md", STUDY.parent / "recovery_test" / "README.md")
+    )
+    assert f"returns {shares[0]} and {shares[1]} of the lost pass@16" in headline
+    assert f"cost {prices[0]} and {prices[1]} points of pass@1" in headline
+    assert f"LED lies {found[0]} points above" in headline and f"(at most {most[0]})" in headline
+    assert f"return {shares[0]} and {shares[1]} of the lost pass@16" in study
+    assert f"cost {prices[0]} and {prices[1]} points of pass@1 and lie {mixed[0]} and {mixed[1]} points above" in study
+    assert f"LED as published lies {found[0]} points" in study
+    assert f"own coin {found[1]}, min-p {found[2]}" in study
+    assert f"at most {most[0]}, {most[1]} and {most[2]}" in study
